@@ -1,0 +1,1 @@
+"""The engine: one writer per shard that joins matching and ledger in one commit."""
