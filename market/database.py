@@ -1,0 +1,39 @@
+"""The database: its engine, its sessions, and its migrations."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+STATEMENT_TIMEOUT_MS = 15_000
+
+
+def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
+    """Open a pool. Each program has its own; together they must stay below the server's connections."""
+    return create_async_engine(
+        database_url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "lock_timeout": "5000"}},
+    )
+
+
+def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Sessions whose values stay readable after the commit; nothing is committed but by an explicit commit."""
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def raw_dsn(database_url: str) -> str:
+    """The same address for asyncpg alone."""
+    return database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def migrate(database_url: str) -> None:
+    """Bring the schema to its newest revision; a second caller waits for the first."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["database_url"] = database_url
+    command.upgrade(config, "head")

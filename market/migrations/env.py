@@ -1,0 +1,33 @@
+"""Runs the migrations over asyncpg, one caller at a time."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import market.tables
+import settlement.ledger_tables
+import settlement.tables  # noqa: F401 - the tables register themselves
+from settlement.base import Base
+
+MIGRATION_LOCK = 0x5F10
+"""Key of the advisory lock that makes a second caller wait."""
+
+
+def _run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=Base.metadata, transaction_per_migration=False)
+    with context.begin_transaction():
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        context.run_migrations()
+
+
+async def _migrate() -> None:
+    engine = create_async_engine(context.config.attributes["database_url"], poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(_run)
+        await connection.commit()
+    await engine.dispose()
+
+
+asyncio.run(_migrate())
