@@ -188,7 +188,7 @@ class TradeRow(Base):
     __tablename__ = "trade"
     __table_args__ = (
         CheckConstraint("quantity > 0 and price_minor > 0", name="terms_are_positive"),
-        Index("ix_trade_instrument", "instrument_id", "id"),
+        Index("ix_trade_instrument", "instrument_id", "at", "id"),
         Index("ix_trade_buyer", "buyer_id", "id"),
         Index("ix_trade_seller", "seller_id", "id"),
     )
@@ -252,7 +252,12 @@ class LeaseRow(Base):
     backend_pid: Mapped[int]
     stream_id: Mapped[str]
     """The last command of the stream that a committed batch has taken."""
-    taken_at: Mapped[Moment]
+    last_seq: Mapped[int]
+    last_trade: Mapped[int]
+    last_link: Mapped[int]
+    last_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    """Where the shard's numbers and its audit chain stand, so that a start need not search for them."""
+    renewed_at: Mapped[Moment]
 
 
 class SurveillanceRow(Base):

@@ -332,7 +332,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trade")),
     )
     op.create_index("ix_trade_buyer", "trade", ["buyer_id", "id"], unique=False)
-    op.create_index("ix_trade_instrument", "trade", ["instrument_id", "id"], unique=False)
+    op.create_index("ix_trade_instrument", "trade", ["instrument_id", "at", "id"], unique=False)
     op.create_index("ix_trade_seller", "trade", ["seller_id", "id"], unique=False)
     op.create_table(
         "account",

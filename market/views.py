@@ -1,0 +1,472 @@
+"""What pages and API show of the market: plain reads, one statement each, that cost the same however long the history.
+
+Prices and amounts are minor units, prices per lot. A member's reads name the
+member's own side only: nothing here tells who was on the other side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import RowMapping, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from market.refusals import BadInput, NotFound
+
+PERIODS = {"1m": "1 minute", "15m": "15 minutes", "1h": "1 hour", "1d": "1 day"}
+ORDER_STATES = ("open", "filled", "cancelled")
+MOST_ROWS = 500
+"""No read returns more, whatever it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentView:
+    """An instrument and its market: best prices, the last trade's, its change and the lots of the last 24 hours."""
+
+    id: int
+    symbol: str
+    carrier: str | None
+    scope: str | None
+    app_scope: str | None
+    kind: str
+    lot_units: int
+    tick_minor: int
+    floor_minor: int
+    ceiling_minor: int
+    reference_minor: int
+    maximum_lots: int
+    fee_basis_points: int
+    fee_minimum_minor: int
+    currency: str
+    opens_at: datetime
+    closes_at: datetime
+    expires_at: datetime | None
+    state: str
+    best_bid: int | None
+    best_ask: int | None
+    last_minor: int | None
+    change_24h: int | None
+    """Minor units per lot; none when nothing was ever traded."""
+    volume_24h_lots: int
+
+
+class Level(NamedTuple):
+    """All that rests at one price of a book."""
+
+    price: int
+    lots: int
+    orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookView:
+    """The best levels of a book, best first."""
+
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """One trade as everybody may see it."""
+
+    id: int
+    price_minor: int
+    lots: int
+    taker_side: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """The trades of one period that had any; days begin at midnight in Shanghai."""
+
+    at: datetime
+    open_minor: int
+    high_minor: int
+    low_minor: int
+    close_minor: int
+    lots: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """A member's own order as the engine last left it. Quantities are lots."""
+
+    id: int
+    instrument_id: int
+    symbol: str
+    kind: str
+    carrier: str | None
+    lot_units: int
+    currency: str
+    side: str
+    price_minor: int
+    quantity: int
+    open: int
+    filled: int
+    time_in_force: str
+    market: bool
+    post_only: bool
+    expires_at: datetime | None
+    line_id: int | None
+    payment_id: int | None
+    state: str
+    reason: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TradeView:
+    """A member's own side of a trade and how far its delivery has come."""
+
+    id: int
+    instrument_id: int
+    symbol: str
+    kind: str
+    carrier: str | None
+    lot_units: int
+    currency: str
+    side: str
+    order_id: int
+    price_minor: int
+    lots: int
+    amount_minor: int
+    fee_minor: int
+    """The seller's fee; a buyer pays none."""
+    net_minor: int
+    """What the seller receives, or the buyer pays."""
+    at: datetime
+    status: str
+    """pending, delivered (moved at the carrier), settled (paid) or refunded."""
+    delivered_at: datetime | None
+    ended_at: datetime | None
+    receiver_line_id: int | None
+    """The buyer's line; none on the seller's side and for coins."""
+    reference: str | None
+    """The carrier's own number of the move."""
+    payment_reference: str | None
+    attempt: int
+    """How often the move was asked for."""
+    waiting: str | None
+    """How the instruction stands: ready, claimed, unknown, done, refused or dead."""
+    reason: str | None
+    """Why it waits or was refunded."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An instruction that nobody will try again by itself: a person has to look."""
+
+    id: int
+    kind: str
+    subject_id: int
+    lane: str
+    attempt: int
+    external_reference: str | None
+    reason: str | None
+    created_at: datetime
+    last_sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An event for compliance."""
+
+    id: int
+    kind: str
+    party_id: int
+    symbol: str
+    order_id: int | None
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Trades of one carrier (none: coins) that are not at their end yet."""
+
+    carrier: str | None
+    status: str
+    trades: int
+    quantity: int
+    """MB, or coins."""
+    amount_minor: int
+    oldest_at: datetime
+
+
+_INSTRUMENTS = """
+select i.id, i.symbol, a.carrier, a.scope, a.app_scope, a.kind, i.lot_units, i.tick_minor,
+       i.floor_minor, i.ceiling_minor, i.reference_minor, i.maximum_lots, i.fee_basis_points,
+       i.fee_minimum_minor, i.currency,
+       i.opens_at, i.closes_at, a.expires_at, i.state,
+       (select price_minor from orders o where o.instrument_id = i.id and o.side = 1 and o.state = 'open'
+        order by price_minor desc limit 1) as best_bid,
+       (select price_minor from orders o where o.instrument_id = i.id and o.side = 2 and o.state = 'open'
+        order by price_minor limit 1) as best_ask,
+       last.price_minor as last_minor,
+       last.price_minor - coalesce(former.price_minor, first.price_minor, last.price_minor) as change_24h,
+       coalesce(day.lots, 0) as volume_24h_lots
+from instrument i
+join asset a on a.id = i.asset_id
+left join lateral (select price_minor from trade t where t.instrument_id = i.id
+                   order by t.at desc, t.id desc limit 1) last on true
+left join lateral (select price_minor from trade t where t.instrument_id = i.id and t.at <= {day_ago}
+                   order by t.at desc, t.id desc limit 1) former on true
+left join lateral (select price_minor from trade t where t.instrument_id = i.id and t.at > {day_ago}
+                   order by t.at, t.id limit 1) first on true
+left join lateral (select sum(quantity)::bigint as lots from trade t
+                   where t.instrument_id = i.id and t.at > {day_ago}) day on true
+where {condition}
+order by a.kind desc, a.carrier, a.expires_at, i.symbol
+"""
+_DAY_AGO = "coalesce(cast(:now as timestamptz), now()) - interval '24 hours'"
+_OPEN_INSTRUMENTS = text(
+    _INSTRUMENTS.format(day_ago=_DAY_AGO, condition="i.state <> 'closed' and i.closes_at > cast(:now as timestamptz)")
+)
+_ONE_INSTRUMENT = text(_INSTRUMENTS.format(day_ago=_DAY_AGO, condition="i.symbol = :symbol"))
+
+
+async def instruments(session: AsyncSession, now: datetime) -> list[InstrumentView]:
+    """Every instrument that still trades: data by carrier and expiry, then coins."""
+    return [InstrumentView(**row) for row in await _rows(session, _OPEN_INSTRUMENTS, now=now)]
+
+
+async def instrument(session: AsyncSession, symbol: str, now: datetime | None = None) -> InstrumentView:
+    """One instrument, closed ones too.
+
+    Raises:
+        NotFound: no instrument has the symbol.
+    """
+    rows = await _rows(session, _ONE_INSTRUMENT, symbol=symbol, now=now)
+    if not rows:
+        raise NotFound("There is no instrument of that name.")
+    return InstrumentView(**rows[0])
+
+
+_BOOK = text(
+    """
+(select side, price_minor, sum(open)::bigint as lots, count(*) as orders from orders
+ where instrument_id = :instrument_id and side = 1 and state = 'open'
+ group by side, price_minor order by price_minor desc limit :levels)
+union all
+(select side, price_minor, sum(open)::bigint, count(*) from orders
+ where instrument_id = :instrument_id and side = 2 and state = 'open'
+ group by side, price_minor order by price_minor limit :levels)
+"""
+)
+
+
+async def book(session: AsyncSession, instrument_id: int, levels: int) -> BookView:
+    """The best levels of both sides, as many as asked for."""
+    rows = await _rows(session, _BOOK, instrument_id=instrument_id, levels=_capped(levels))
+    bids = sorted((_level(row) for row in rows if row["side"] == 1), reverse=True)
+    asks = sorted(_level(row) for row in rows if row["side"] != 1)
+    return BookView(tuple(bids), tuple(asks))
+
+
+_TAPE = text(
+    """
+select id, price_minor, quantity as lots, case taker_side when 1 then 'buy' else 'sell' end as taker_side, at
+from trade where instrument_id = :instrument_id order by at desc, id desc limit :limit
+"""
+)
+
+
+async def tape(session: AsyncSession, instrument_id: int, limit: int) -> list[Print]:
+    """The last trades, newest first."""
+    return [Print(**row) for row in await _rows(session, _TAPE, instrument_id=instrument_id, limit=_capped(limit))]
+
+
+_CANDLES = text(
+    """
+select date_bin(cast(cast(:width as text) as interval), at, timestamptz '2020-01-01 00:00:00+08') as at,
+       (array_agg(price_minor order by trade.at, id))[1] as open_minor,
+       max(price_minor) as high_minor,
+       min(price_minor) as low_minor,
+       (array_agg(price_minor order by trade.at desc, id desc))[1] as close_minor,
+       sum(quantity)::bigint as lots
+from trade
+where instrument_id = :instrument_id
+  and at > coalesce(cast(:now as timestamptz), now()) - :limit * cast(cast(:width as text) as interval)
+group by 1 order by 1
+"""
+)
+
+
+async def candles(
+    session: AsyncSession, instrument_id: int, period: str, limit: int, now: datetime | None = None
+) -> list[Candle]:
+    """The candles of the last ``limit`` periods (``1m``, ``15m``, ``1h``, ``1d``), oldest first, without empty ones.
+
+    Raises:
+        BadInput: the period is none of those.
+    """
+    if period not in PERIODS:
+        raise BadInput(f"The period is one of {', '.join(PERIODS)}.", field="period")
+    values = {"instrument_id": instrument_id, "width": PERIODS[period], "limit": _capped(limit), "now": now}
+    return [Candle(**row) for row in await _rows(session, _CANDLES, **values)]
+
+
+_ORDERS = """
+select o.id, o.instrument_id, i.symbol, a.kind, a.carrier, i.lot_units, i.currency,
+       case o.side when 1 then 'buy' else 'sell' end as side,
+       o.price_minor, o.quantity, o.open, o.filled, o.time_in_force, o.market, o.post_only, o.expires_at,
+       o.line_id, o.payment_id, o.state, o.reason, o.version, o.created_at, o.updated_at
+from orders o
+join instrument i on i.id = o.instrument_id
+join asset a on a.id = i.asset_id
+where o.party_id = :party_id and {condition}
+order by o.id desc limit :limit
+"""
+_ALL_ORDERS = text(_ORDERS.format(condition="o.id < :before"))
+_ORDERS_IN_STATE = text(_ORDERS.format(condition="o.state = :state and o.id < :before"))
+_OPEN_ORDERS = text(_ORDERS.format(condition="o.state = 'open' and o.id < :before"))
+_ONE_ORDER = text(_ORDERS.format(condition="o.id = :order_id"))
+
+
+async def orders(
+    session: AsyncSession, party_id: int, state: str | None, before: int | None, limit: int
+) -> list[OrderView]:
+    """A party's orders, newest first, of one state or of all; ``before`` is the last id of the page before.
+
+    Raises:
+        BadInput: the state is none that an order can be in.
+    """
+    if state not in {None, *ORDER_STATES}:
+        raise BadInput(f"The state is one of {', '.join(ORDER_STATES)}.", field="state")
+    values = {"party_id": party_id, "before": _before(before), "limit": _capped(limit)}
+    if state is None:
+        rows = await _rows(session, _ALL_ORDERS, **values)
+    elif state == "open":
+        rows = await _rows(session, _OPEN_ORDERS, **values)
+    else:
+        rows = await _rows(session, _ORDERS_IN_STATE, **values, state=state)
+    return [OrderView(**row) for row in rows]
+
+
+async def order(session: AsyncSession, party_id: int, order_id: int) -> OrderView:
+    """One order of the party.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    rows = await _rows(session, _ONE_ORDER, party_id=party_id, order_id=order_id, limit=1)
+    if not rows:
+        raise NotFound("You have no such order.")
+    return OrderView(**rows[0])
+
+
+# Each side walks its own index; a trade has the party on one side only, so nothing comes twice.
+_TRADES = """
+select t.id, t.instrument_id, i.symbol, a.kind, a.carrier, i.lot_units, i.currency,
+       case when t.selling then 'sell' else 'buy' end as side,
+       case when t.selling then t.sell_order_id else t.buy_order_id end as order_id,
+       t.price_minor, t.quantity as lots, t.price_minor * t.quantity as amount_minor,
+       case when t.selling then t.fee_minor else 0 end as fee_minor,
+       t.price_minor * t.quantity - case when t.selling then t.fee_minor else 0 end as net_minor,
+       t.at, coalesce(d.status, 'pending') as status, d.delivered_at, d.ended_at,
+       case when not t.selling then d.receiver_line_id end as receiver_line_id,
+       d.carrier_reference as reference, d.payment_reference,
+       coalesce(s.attempt, 0) as attempt, s.status as waiting, coalesce(d.reason, s.reason) as reason
+from (
+    (select trade.*, true as selling from trade where seller_id = :party_id and {condition}
+     order by id desc limit :limit)
+    union all
+    (select trade.*, false from trade where buyer_id = :party_id and {condition}
+     order by id desc limit :limit)
+) t
+join instrument i on i.id = t.instrument_id
+join asset a on a.id = i.asset_id
+left join delivery d on d.id = t.id
+left join instruction s on s.kind = 'deliver' and s.subject_id = t.id
+order by t.id desc limit :limit
+"""
+_ALL_TRADES = text(_TRADES.format(condition="id < :before"))
+_ONE_TRADE = text(_TRADES.format(condition="id = :trade_id"))
+
+
+async def trades(session: AsyncSession, party_id: int, before: int | None, limit: int) -> list[TradeView]:
+    """A party's trades, newest first; ``before`` is the last id of the page before."""
+    rows = await _rows(session, _ALL_TRADES, party_id=party_id, before=_before(before), limit=_capped(limit))
+    return [TradeView(**row) for row in rows]
+
+
+async def trade(session: AsyncSession, party_id: int, trade_id: int) -> TradeView:
+    """One trade of the party.
+
+    Raises:
+        NotFound: there is none, or it is other people's.
+    """
+    rows = await _rows(session, _ONE_TRADE, party_id=party_id, trade_id=trade_id, limit=1)
+    if not rows:
+        raise NotFound("You have no such trade.")
+    return TradeView(**rows[0])
+
+
+_DEAD_LETTERS = text(
+    """
+select id, kind, subject_id, lane, attempt, external_reference, reason, created_at, last_sent_at
+from instruction
+where status = 'dead' and lane = coalesce(cast(:carrier as text), lane)
+order by id desc limit :limit
+"""
+)
+
+
+async def dead_letters(session: AsyncSession, carrier: str | None, limit: int = 200) -> list[DeadLetter]:
+    """Instructions that were given up, newest first, of one carrier or of all."""
+    return [DeadLetter(**row) for row in await _rows(session, _DEAD_LETTERS, carrier=carrier, limit=_capped(limit))]
+
+
+_SURVEILLANCE = text(
+    """
+select e.id, e.kind, e.party_id, i.symbol, e.order_id, e.detail, e.at
+from surveillance_event e
+join instrument i on i.id = e.instrument_id
+join asset a on a.id = i.asset_id
+where e.at >= :since and (cast(:carrier as text) is null or a.carrier = cast(:carrier as text))
+order by e.at desc, e.id desc limit :limit
+"""
+)
+
+
+async def surveillance(session: AsyncSession, since: datetime, limit: int, carrier: str | None = None) -> list[Watched]:
+    """What happened since then that compliance may want to look at, newest first."""
+    rows = await _rows(session, _SURVEILLANCE, since=since, limit=_capped(limit), carrier=carrier)
+    return [Watched(**row) for row in rows]
+
+
+_BACKLOG = text(
+    """
+select carrier, status, count(*) as trades, sum(quantity)::bigint as quantity,
+       sum(amount_minor)::bigint as amount_minor, min(created_at) as oldest_at
+from delivery
+where status in ('pending', 'delivered') and (cast(:carrier as text) is null or carrier = cast(:carrier as text))
+group by carrier, status order by carrier, status desc
+"""
+)
+
+
+async def backlog(session: AsyncSession, carrier: str | None) -> list[Backlog]:
+    """Trades on their way, by carrier and by how far they have come."""
+    return [Backlog(**row) for row in await _rows(session, _BACKLOG, carrier=carrier)]
+
+
+async def _rows(session: AsyncSession, statement: TextClause, **values: Any) -> Sequence[RowMapping]:
+    return (await session.execute(statement, values)).mappings().all()
+
+
+def _level(row: RowMapping) -> Level:
+    return Level(row["price_minor"], row["lots"], row["orders"])
+
+
+def _capped(limit: int) -> int:
+    return max(1, min(limit, MOST_ROWS))
+
+
+def _before(before: int | None) -> int:
+    return 2**63 - 1 if before is None else before
