@@ -1,0 +1,1 @@
+"""The market: parties, lines, instruments, orders, coins, and the engine that joins trading with settlement."""
