@@ -1,0 +1,197 @@
+"""The words for codes: carriers, places, states and refusals, in the language of the one who reads."""
+
+from datetime import datetime
+from typing import Protocol
+
+from market.refusals import Refusal
+from web.i18n import N_, month, translated
+
+CARRIERS = {"CMCC": N_("China Mobile"), "CUCC": N_("China Unicom"), "CTCC": N_("China Telecom")}
+PLACES = {
+    "CN": N_("nationwide"),
+    "AH": N_("Anhui"),
+    "BJ": N_("Beijing"),
+    "CQ": N_("Chongqing"),
+    "FJ": N_("Fujian"),
+    "GD": N_("Guangdong"),
+    "GS": N_("Gansu"),
+    "GX": N_("Guangxi"),
+    "GZ": N_("Guizhou"),
+    "HA": N_("Henan"),
+    "HB": N_("Hubei"),
+    "HE": N_("Hebei"),
+    "HI": N_("Hainan"),
+    "HL": N_("Heilongjiang"),
+    "HN": N_("Hunan"),
+    "JL": N_("Jilin"),
+    "JS": N_("Jiangsu"),
+    "JX": N_("Jiangxi"),
+    "LN": N_("Liaoning"),
+    "NM": N_("Inner Mongolia"),
+    "NX": N_("Ningxia"),
+    "QH": N_("Qinghai"),
+    "SC": N_("Sichuan"),
+    "SD": N_("Shandong"),
+    "SH": N_("Shanghai"),
+    "SN": N_("Shaanxi"),
+    "SX": N_("Shanxi"),
+    "TJ": N_("Tianjin"),
+    "XJ": N_("Xinjiang"),
+    "XZ": N_("Tibet"),
+    "YN": N_("Yunnan"),
+    "ZJ": N_("Zhejiang"),
+}
+APPS = {"VIDEO": N_("video apps"), "MUSIC": N_("music apps"), "SOCIAL": N_("social apps"), "GAME": N_("games")}
+
+MARKET_STATES = {
+    "open": N_("Open"),
+    "cancel_only": N_("Cancel only"),
+    "halted": N_("Halted"),
+    "closed": N_("Closed"),
+}
+ORDER_STATES = {"open": N_("Open"), "filled": N_("Filled"), "cancelled": N_("Ended")}
+REASONS = {
+    "cancelled": N_("You cancelled it"),
+    "expired": N_("Its time ran out"),
+    "closed": N_("The market closed"),
+    "ioc_remainder": N_("The rest was cancelled at once, as you asked"),
+    "fok_unfilled": N_("It could not be filled as a whole"),
+    "post_only_would_cross": N_("It would have traded at once"),
+    "self_trade": N_("It would have traded with your own order"),
+}
+TIMES_IN_FORCE = {
+    "gtc": N_("Until cancelled or the market closes"),
+    "gtd": N_("For 24 hours"),
+    "ioc": N_("At once, cancel the rest"),
+    "fok": N_("All at once or not at all"),
+}
+DELIVERIES = {
+    "pending": N_("On its way"),
+    "delivered": N_("Moved, payment next"),
+    "settled": N_("Completed"),
+    "refunded": N_("Refunded"),
+}
+STEPS = {
+    "requested": N_("Asked for"),
+    "requires_action": N_("Waiting for your bank's confirmation"),
+    "authorised": N_("Held on your card"),
+    "succeeded": N_("Received"),
+    "voided": N_("Released"),
+    "declined": N_("Declined"),
+    "refunded": N_("Refunded"),
+    "unknown": N_("Being checked"),
+    "transferred": N_("On its way to your bank"),
+    "paid": N_("Paid out"),
+    "refused": N_("Refused"),
+    "done": N_("Done"),
+}
+INSTRUCTIONS = {
+    "ready": N_("Waiting for its turn"),
+    "claimed": N_("The carrier is being asked"),
+    "unknown": N_("The carrier has not answered yet; it is asked again before anything is repeated"),
+    "done": N_("Done"),
+    "refused": N_("The carrier refused"),
+    "dead": N_("A person is looking into it"),
+}
+LINE_STATES = {"active": N_("Active"), "suspended": N_("Suspended"), "closed": N_("Closed")}
+PLANS = {"prepaid": N_("Prepaid"), "postpaid": N_("Postpaid")}
+
+REFUSALS = {
+    "amend_below_filled": N_("More than that has already been filled."),
+    "amend_would_cross": N_("At this price the order would trade at once, and it may only rest."),
+    "bad_expiry": N_("The time until which the order stands is not valid."),
+    "bad_input": N_("Something that was entered is not valid. Please check it."),
+    "bad_quantity": N_("The quantity is not valid in this market."),
+    "conflict": N_("It has changed since you looked. Look again, then decide."),
+    "csrf": N_("This page has been open for too long. Please load it again."),
+    "custody_is_fixed": N_("Only the reserved data can be sold. Place another order to sell more."),
+    "custody_missing": N_("The data must be reserved at the carrier first."),
+    "expiry_after_close": N_("The market closes before that time."),
+    "expiry_missing": N_("The order needs a time until which it stands."),
+    "expiry_passed": N_("That time has already passed."),
+    "expiry_too_far": N_("An order may not stand for that long."),
+    "expiry_unexpected": N_("Such an order has no time until which it stands."),
+    "forbidden": N_("You may not do this."),
+    "foreign_origin": N_("This request came from another site."),
+    "idempotency_key_reused": N_("This form was already sent with other values. Please load the page again."),
+    "insufficient_coins": N_("You don't have that many coins available."),
+    "insufficient_data": N_("You don't have that much available to sell."),
+    "insufficient_funds": N_("There is not enough available in your wallet."),
+    "insufficient_money": N_("There is not enough money available in your wallet."),
+    "internal": N_("Something went wrong on our side. It has been noted under the number shown here."),
+    "line_missing": N_("Choose the line that gets the data."),
+    "market_cancel_only": N_("The market takes no new orders now; you can cancel."),
+    "market_closed": N_("This market has closed."),
+    "market_halted": N_("This market is halted for now."),
+    "market_not_open": N_("This market is not open yet."),
+    "method_not_allowed": N_("This address does not know that method."),
+    "not_allowed": N_("The rules of the market or of the carrier don't allow this."),
+    "not_found": N_("There is nothing at this address, or it is not yours."),
+    "not_signed_in": N_("Please sign in."),
+    "off_tick": N_("The price is not a multiple of the price step."),
+    "outcome_unknown": N_("It is not known yet whether this took effect. Send it again: it will not happen twice."),
+    "outside_band": N_("The price is outside the band of this market."),
+    "payment_failed": N_("The card was declined."),
+    "post_only_must_rest": N_("An order that may only rest can't be one that trades at once."),
+    "refused": N_("This was refused."),
+    "stale_version": N_("The order has changed since you looked. Look again, then decide."),
+    "too_large": N_("The request is larger than this address accepts."),
+    "too_many_orders": N_("You have too many open orders. Cancel some first."),
+    "too_many_requests": N_("That was too often. Please wait a moment."),
+    "too_slow": N_("The request did not arrive in time."),
+    "unavailable": N_("A part of the market does not answer. Please try again in a moment."),
+    "unknown_account": N_("There is no such account for this order."),
+    "unknown_instrument": N_("There is no such instrument."),
+    "unknown_order": N_("This order is not open any more, or it is not yours."),
+    "wrong_media_type": N_("This address does not read that kind of content."),
+}
+
+
+class Named(Protocol):
+    """What an instrument is named by."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def carrier(self) -> str | None: ...
+
+
+def word(table: dict[str, str], code: str | None, locale: str) -> str:
+    """The word for a code; a code that nobody gave words to is shown as it is."""
+    if code is None:
+        return ""
+    return translated(locale, table[code]) if code in table else code
+
+
+def refusal_words(code: str, detail: str, locale: str) -> str:
+    """A refusal in the reader's language: word for word if the catalogue knows it, else what its code means."""
+    own = translated(locale, detail)
+    if locale == "en" or own != detail:
+        return own
+    return word(REFUSALS, code, locale) if code in REFUSALS else detail
+
+
+def said(error: Refusal, locale: str) -> str:
+    return refusal_words(error.code, error.detail, locale)
+
+
+def instrument_name(instrument: Named, locale: str) -> str:
+    """An instrument as people say it: carrier, place, month and app."""
+    if instrument.kind == "coin":
+        return translated(locale, "Coins")
+    _, place, expiry, *app = instrument.symbol.split("-")
+    parts = [
+        word(CARRIERS, instrument.carrier, locale),
+        word(PLACES, place, locale),
+        _month_of(expiry, locale),
+        *(word(APPS, code, locale) for code in app),
+    ]
+    return " · ".join(parts)
+
+
+def _month_of(expiry: str, locale: str) -> str:
+    """``2611`` in words."""
+    from_symbol = datetime.strptime(expiry + "+0800", "%y%m%z")
+    return month(from_symbol.replace(day=2), locale)
