@@ -1,0 +1,1 @@
+"""What this machine can do, measured: one module for each thing measured."""
