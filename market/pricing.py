@@ -6,7 +6,7 @@ BASIS = 10_000
 
 
 def fee_minor(amount_minor: int, *, basis_points: int, minimum_minor: int) -> int:
-    """The seller's fee on an amount: rounded up, so that the remainder of a division goes to the house; never above the amount."""
+    """The seller's fee on an amount, rounded up: the remainder goes to the house. Never above the amount."""
     return min(amount_minor, max(minimum_minor, -(-amount_minor * basis_points // BASIS)))
 
 

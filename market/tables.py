@@ -10,7 +10,7 @@ from settlement.base import Base, Key, Moment
 
 
 class PartyRow(Base):
-    """Who can own something. Parties of one ``group_id`` (person, household, partner group) never trade with each other.
+    """Who can own something. Parties of one ``group_id`` (person, household, partner group) never trade together.
 
     Party 1 is the house (operator); carriers and the payment provider are parties too.
     """
@@ -174,7 +174,7 @@ class OrderRow(Base):
     payment_id: Mapped[int | None]
     state: Mapped[str]
     reason: Mapped[str | None]
-    """Why an order ended unfilled: cancelled, expired, closed, ioc_remainder, fok_unfilled, post_only_would_cross, self_trade."""
+    """Why it ended unfilled: cancelled, expired, closed, or what matching said of the remainder."""
     version: Mapped[int]
     priority: Mapped[int]
     """Journal number that gave the order its place in time; changes when an amendment loses the place."""

@@ -1,7 +1,7 @@
 """The declarative base that every table of the product shares, and the column types that recur."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Text, func
 from sqlalchemy.orm import DeclarativeBase, mapped_column
@@ -19,7 +19,7 @@ class Base(DeclarativeBase):
     """One metadata for settlement and market, so that a migration sees the whole schema."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {int: BigInteger, str: Text, datetime: DateTime(timezone=True)}
+    type_annotation_map: ClassVar[dict[type, object]] = {int: BigInteger, str: Text, datetime: DateTime(timezone=True)}
 
 
 Key = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]

@@ -85,6 +85,13 @@ class Account:
     held: int
     may_go_negative: bool = False
 
+    def hold(self, amount: int) -> None:
+        """Set an amount aside: available to held; a negative amount gives it back. Raises InsufficientFunds."""
+        if amount > self.available or -amount > self.held:
+            raise InsufficientFunds(f"Account {self.id} has {self.available} available and {self.held} held.")
+        self.available -= amount
+        self.held += amount
+
 
 @dataclass(frozen=True, slots=True)
 class Posting:

@@ -1,4 +1,4 @@
-"""What settlement has promised and how far it has come: custody, payments, deliveries, payouts, and their instructions."""
+"""What settlement has promised and how far it has come: custody, payments, deliveries, payouts, instructions."""
 
 from datetime import datetime
 
@@ -46,7 +46,15 @@ class PaymentRow(Base):
         UniqueConstraint("party_id", "key"),
         _one_of("kind", "top_up", "card_hold"),
         _one_of(
-            "status", "requested", "requires_action", "authorised", "succeeded", "voided", "declined", "refunded", "unknown"
+            "status",
+            "requested",
+            "requires_action",
+            "authorised",
+            "succeeded",
+            "voided",
+            "declined",
+            "refunded",
+            "unknown",
         ),
         CheckConstraint("amount_minor > 0", name="amount_is_positive"),
         CheckConstraint("captured_minor between 0 and amount_minor", name="capture_is_covered"),
@@ -200,7 +208,12 @@ class InstructionRow(Base):
     __table_args__ = (
         UniqueConstraint("kind", "subject_id"),
         _one_of("status", "ready", "claimed", "unknown", "done", "refused", "dead"),
-        Index("ix_instruction_due", "lane", "not_before", postgresql_where=text("status in ('ready', 'claimed', 'unknown')")),
+        Index(
+            "ix_instruction_due",
+            "lane",
+            "not_before",
+            postgresql_where=text("status in ('ready', 'claimed', 'unknown')"),
+        ),
         Index("ix_instruction_dead", "id", postgresql_where=text("status = 'dead'")),
     )
 

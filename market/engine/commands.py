@@ -107,10 +107,11 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """One entry of the stream: the command, and the channel where its answer is awaited."""
+    """One entry of the stream: the command, and the channel and number under which its answer is awaited."""
 
     command: Command
     reply_to: str
+    number: int
 
 
 encode = msgspec.json.Encoder().encode

@@ -117,7 +117,11 @@ def upgrade() -> None:
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("backend_pid", sa.BigInteger(), nullable=False),
         sa.Column("stream_id", sa.Text(), nullable=False),
-        sa.Column("taken_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("last_trade", sa.BigInteger(), nullable=False),
+        sa.Column("last_link", sa.BigInteger(), nullable=False),
+        sa.Column("last_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("renewed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("shard", name=op.f("pk_engine_lease")),
     )
     op.create_table(

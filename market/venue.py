@@ -1,0 +1,45 @@
+"""Everything a program of the market works with, built in one place."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from market.database import connect, sessions
+from market.gateway import Gateway
+from market.settings import Settings
+from market.vault import Vault
+from settlement.carriers.client import Carrier
+from settlement.payments.port import Payments
+
+
+@dataclass(frozen=True)
+class Venue:
+    """The market as a program sees it: settings, database, transport, carriers, payments, and the way to the engine."""
+
+    settings: Settings
+    engine: AsyncEngine
+    sessions: async_sessionmaker[AsyncSession]
+    redis: Redis
+    carriers: Mapping[str, Carrier]
+    payments: Payments
+    gateway: Gateway
+    vault: Vault
+
+
+@asynccontextmanager
+async def open_venue(settings: Settings, *, pool_size: int = 5) -> AsyncIterator[Venue]:
+    """Open all connections, and close them in the opposite order."""
+    async with AsyncExitStack() as stack:
+        engine = connect(settings.database_url, pool_size=pool_size)
+        stack.push_async_callback(engine.dispose)
+        redis = Redis.from_url(settings.redis_url, socket_connect_timeout=5, health_check_interval=15)
+        stack.push_async_callback(redis.aclose)
+        carriers = {profile.code: await stack.enter_async_context(Carrier(profile)) for profile in settings.carriers}
+        payments = Payments(settings.payment)
+        stack.push_async_callback(payments.close)
+        maker = sessions(engine)
+        gateway = await stack.enter_async_context(Gateway(redis, maker, settings.shards))
+        yield Venue(settings, engine, maker, redis, carriers, payments, gateway, Vault(settings.secret_key))
