@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
@@ -53,6 +53,8 @@ class Settings:
     shards: int
     currency: str
     timezone: ZoneInfo
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of the proxies in front of the web: only they are believed when they say for whom they ask."""
 
     @property
     def database_dsn(self) -> str:
@@ -144,6 +146,7 @@ class _Reader:
             "shards": self._shards(),
             "currency": self._checked("CURRENCY", "CNY", _currency),
             "timezone": self._checked("TIMEZONE", "Asia/Shanghai", ZoneInfo),
+            "trusted_proxies": self._checked("TRUSTED_PROXIES", "", _networks),
         }
         return None if self.problems else Settings(**values)
 
@@ -257,6 +260,10 @@ class _Reader:
             self._refuse("SHARDS", f"is {text!r}: it is a whole number from 1 to {SHARDS_MAX}")
             return 1
         return int(text)
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    return tuple(str(ip_network(part.strip())) for part in text.split(",") if part.strip())
 
 
 def _currency(text: str) -> str:
