@@ -1,0 +1,65 @@
+"""What the API takes: every number bounded, every text of known characters, nothing else accepted.
+
+Patterns end in a dollar that no line break may follow: a bare one lets a last line break through.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Symbol = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,40}$(?!\n)", max_length=40, examples=["CTCC-GD-2611"])]
+Lots = Annotated[int, Meta(ge=1, le=1_000_000, description="Lots of 100 MB, or of 100 coins.", examples=[5])]
+PriceMinor = Annotated[int, Meta(ge=1, le=100_000_000, description="Minor units per lot.", examples=[180])]
+AmountMb = Annotated[int, Meta(ge=1, le=10_000_000, description="Whole megabytes.", examples=[500])]
+Version = Annotated[int, Meta(ge=1, le=2**63 - 1, examples=[1])]
+Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its zone.", examples=["2026-11-30T12:00:00Z"])]
+LineName = Annotated[str, Meta(pattern=r"^lin_[0-9]{1,19}$(?!\n)", examples=["lin_7"])]
+PaymentMethod = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{1,100}$(?!\n)", examples=["pm_card_visa"])]
+Phone = Annotated[str, Meta(pattern=r"^\+?[0-9]{5,20}$(?!\n)", max_length=21, examples=["+8613800138000"])]
+
+
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An order. Without a price it is a market order, protected by the instrument's price band."""
+
+    symbol: Symbol
+    side: Literal["buy", "sell"]
+    lots: Lots
+    price_minor: PriceMinor | None = None
+    time_in_force: Literal["gtc", "gtd", "ioc", "fok"] = "gtc"
+    expires_at: Moment | None = None
+    post_only: bool = False
+    line_id: LineName | None = None
+    payment: Literal["wallet", "card"] = "wallet"
+    payment_method: PaymentMethod | None = None
+
+
+class AmendBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Another price or quantity. `lots` counts what is filled already; only fewer lots alone keep the place in time."""
+
+    price_minor: PriceMinor
+    lots: Lots
+    version: Version | None = None
+
+
+class LegBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One purchase of a bulk order: at once, up to the limit, to your own line at that carrier."""
+
+    symbol: Symbol
+    lots: Lots
+    limit_price_minor: PriceMinor
+
+
+class BulkBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Up to 50 purchases under one key. Each stands alone: one that fails leaves the others as they are."""
+
+    legs: Annotated[list[LegBody], Meta(min_length=1, max_length=50)]
+
+
+class HandoutBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Data from your own line to the line of one of your users."""
+
+    symbol: Symbol
+    phone: Phone
+    amount_mb: AmountMb

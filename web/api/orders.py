@@ -1,0 +1,171 @@
+"""Orders: place, look, amend, cancel, and ask what became of a request."""
+
+import re
+import uuid
+from typing import Annotated, Any, Literal
+
+from litestar import Request, Response, delete, get, patch, post
+from litestar.datastructures import State
+from litestar.params import Parameter
+
+from market import trading, views
+from market.parties import Member
+from market.refusals import BadInput, NotFound
+from market.trading import OrderRequest
+from market.venue import Venue
+from web.api import ids
+from web.api.answers import ActionNeeded, Cancelled, Order, Outcome, Page
+from web.api.bodies import AmendBody, OrderBody
+from web.api.documented import Cursor, Key, Limit, OptionalKey, OrderName, problems
+from web.edge.cursors import Cursors
+from web.edge.idempotency import idempotency_key
+
+Asking = Request[Member, Any, State]
+OrderState = Annotated[
+    Literal["open", "filled", "cancelled"] | None, Parameter(description="Only orders of this state.")
+]
+IfMatch = Annotated[
+    str | None,
+    Parameter(header="If-Match", required=False, description='The version you know, as an entity tag: `"3"`.'),
+]
+VersionAsked = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description="The same, as a parameter.")]
+
+_TAG = re.compile(r'"?([1-9][0-9]{0,17})"?')
+
+
+@post(
+    "/orders",
+    tags=["orders"],
+    summary="Place an order",
+    operation_id="placeOrder",
+    responses=problems(402, 404, 409, 413, 415, 422),
+)
+async def place_order(request: Asking, venue: Venue, data: OrderBody, key: Key) -> Response[Outcome | ActionNeeded]:
+    """Place an order. 201 tells how it stands after the match; 202 that the payer must first visit their bank."""
+    wanted = OrderRequest(
+        symbol=data.symbol,
+        side=data.side,
+        lots=data.lots,
+        price_minor=data.price_minor,
+        time_in_force=data.time_in_force,
+        expires_at=data.expires_at,
+        post_only=data.post_only,
+        line_id=None if data.line_id is None else ids.line_id(data.line_id),
+        payment=data.payment,
+        payment_method=data.payment_method,
+    )
+    placed = await trading.place(venue, request.user, wanted, idempotency_key(key))
+    if placed.answer is None:
+        return Response(ActionNeeded(placed.action_url or ""), status_code=202)
+    return Response(Outcome.of(placed.answer), status_code=201)
+
+
+@get("/orders", tags=["orders"], summary="Your orders, newest first", operation_id="listOrders", responses=problems())
+async def list_orders(
+    request: Asking, venue: Venue, status: OrderState = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[Order]:
+    cursors: Cursors = request.app.state.cursors
+    purpose = f"orders {request.user.party_id} {status}"
+    async with venue.sessions() as session:
+        found = await views.orders(session, request.user.party_id, status, cursors.open(purpose, cursor), limit + 1)
+    more = cursors.seal(purpose, found[limit - 1].id) if len(found) > limit else None
+    return Page([Order.of(view) for view in found[:limit]], more)
+
+
+@get(
+    "/orders/{order_name:str}",
+    tags=["orders"],
+    summary="One order",
+    operation_id="getOrder",
+    responses=problems(404),
+)
+async def get_order(request: Asking, venue: Venue, order_name: OrderName) -> Response[Order]:
+    async with venue.sessions() as session:
+        view = await views.order(session, request.user.party_id, ids.order_id(order_name))
+    return Response(Order.of(view), headers={"ETag": f'"{view.version}"'})
+
+
+@delete(
+    "/orders/{order_name:str}",
+    tags=["orders"],
+    summary="Cancel what is still open of an order",
+    operation_id="cancelOrder",
+    status_code=200,
+    responses=problems(404, 409, 422),
+)
+async def cancel_order(
+    *,
+    request: Asking,
+    venue: Venue,
+    order_name: OrderName,
+    version: VersionAsked = None,
+    if_match: IfMatch = None,
+    key: OptionalKey = None,
+) -> Outcome:
+    """Cancel an order. Without a key a second request answers that it has ended already."""
+    known = _version(version, if_match)
+    chosen = f"cancel-{uuid.uuid4().hex}" if key is None else idempotency_key(key)
+    return Outcome.of(await trading.cancel(venue, request.user, ids.order_id(order_name), chosen, known))
+
+
+@patch(
+    "/orders/{order_name:str}",
+    tags=["orders"],
+    summary="Give an order another price or quantity",
+    operation_id="amendOrder",
+    responses=problems(404, 409, 413, 415, 422),
+)
+async def amend_order(
+    *, request: Asking, venue: Venue, order_name: OrderName, data: AmendBody, key: Key, if_match: IfMatch = None
+) -> Outcome:
+    known = _version(data.version, if_match)
+    wanted = ids.order_id(order_name)
+    answer = await trading.amend(venue, request.user, wanted, data.price_minor, data.lots, idempotency_key(key), known)
+    return Outcome.of(answer)
+
+
+@post(
+    "/orders/cancel-all",
+    tags=["orders"],
+    summary="Cancel all your open orders",
+    operation_id="cancelAllOrders",
+    status_code=200,
+    responses=problems(),
+)
+async def cancel_all(request: Asking, venue: Venue, key: Key) -> Cancelled:
+    return Cancelled(await trading.mass_cancel(venue, request.user, idempotency_key(key)))
+
+
+@get(
+    "/outcomes/{asked_key:str}",
+    tags=["orders"],
+    summary="What became of a request",
+    operation_id="getOutcome",
+    responses=problems(404),
+)
+async def get_outcome(
+    request: Asking, venue: Venue, asked_key: Annotated[str, Parameter(description="The idempotency key you sent.")]
+) -> Outcome:
+    """Ask by the key of a request that got no answer. 404: nothing was done under it so far."""
+    async with venue.sessions() as session:
+        answer = await trading.outcome(session, request.user, idempotency_key(asked_key))
+    if answer is None:
+        raise NotFound("Nothing has been done under this key so far.")
+    return Outcome.of(answer)
+
+
+def _version(given: int | None, if_match: str | None) -> int | None:
+    """The version that the client knows, from wherever it says it.
+
+    Raises:
+        BadInput: when it is no version, or two places say different ones.
+    """
+    if if_match is None:
+        return given
+    tag = _TAG.fullmatch(if_match.strip())
+    if tag is None or given not in {None, int(tag[1])}:
+        raise BadInput("Give one version, as the number that the order shows.", field="If-Match")
+    return int(tag[1])
+
+
+routes = [place_order, list_orders, get_order, cancel_order, amend_order, cancel_all, get_outcome]

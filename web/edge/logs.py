@@ -1,0 +1,20 @@
+"""JSON logs: one line a request, with names of things and never their values."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs() -> None:
+    """Write JSON lines to standard error. JSON escapes every control character, so that no value can forge a line."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(ensure_ascii=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

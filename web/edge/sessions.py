@@ -1,0 +1,202 @@
+"""Who is signed in: sessions in Redis under hashed ids, made new at every sign-in and never adopted from a cookie."""
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie, MutableScopeHeaders
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware.session.server_side import ServerSideSessionBackend, ServerSideSessionConfig
+from litestar.types import Empty, Message, ScopeSession
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from market.parties import Member, Officer, member
+from market.refusals import Forbidden, NotSignedIn
+from market.settings import Settings
+from market.tables import OfficerRow
+
+IDLE_SECONDS = 2 * 3600
+MEMBER_SECONDS = 12 * 3600
+OFFICER_SECONDS = 8 * 3600
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+_LOADED = "surplusflow_session_loaded"
+_ROTATE = "surplusflow_session_rotate"
+_WHO = "surplusflow_who"
+
+
+def cookie_name(settings: Settings, name: str) -> str:
+    """On https the `__Host-` mark keeps other hosts of the domain, and plain http, from setting the cookie."""
+    return f"__Host-{name}" if is_secure(settings) else name
+
+
+def is_secure(settings: Settings) -> bool:
+    return settings.public_url.startswith("https://")
+
+
+class SessionBackend(ServerSideSessionBackend):
+    """Loads once, writes only what changed, and renews the time to stay at each visit.
+
+    The id in the cookie is only ever one that we made: an unknown one is ignored, so nobody
+    can have a victim sign in under an id chosen beforehand. Redis sees hashes of ids alone.
+    """
+
+    async def load_from_connection(self, connection: Connection) -> dict[str, Any]:
+        given = connection.cookies.get(self.config.key)
+        raw = await connection.app.state.venue.redis.getex(_redis_key(given), ex=IDLE_SECONDS) if given else None
+        data: dict[str, Any] = self.deserialize_data(raw) if raw is not None else {}
+        if data.get("until", time.time()) < time.time():
+            data = {}
+        _kept(connection)[_LOADED] = (given, raw)
+        return data
+
+    async def store_in_message(self, scope_session: ScopeSession, message: Message, connection: Connection) -> None:
+        given, raw = _kept(connection).get(_LOADED, (None, None))
+        redis = connection.app.state.venue.redis
+        if scope_session is Empty or not scope_session:
+            if given and raw is not None:
+                await redis.delete(_redis_key(given))
+            if given:
+                self._add_cookie(message, "", max_age=0)
+            return
+        data = self.serialize_data(scope_session, connection.scope)
+        rotate = raw is None or _kept(connection).get(_ROTATE)
+        if not rotate and data == raw:
+            return
+        session_id = secrets.token_urlsafe(32) if rotate else given
+        await redis.set(_redis_key(session_id), data, ex=IDLE_SECONDS)
+        if rotate:
+            if given and raw is not None:
+                await redis.delete(_redis_key(given))
+            self._add_cookie(message, session_id, max_age=MEMBER_SECONDS)
+
+    def _add_cookie(self, message: Message, value: str, max_age: int) -> None:
+        config = self.config
+        cookie = Cookie(
+            key=config.key, value=value, max_age=max_age, path="/", secure=config.secure, httponly=True, samesite="lax"
+        )
+        MutableScopeHeaders.from_message(message).add("Set-Cookie", cookie.to_header(header=""))
+
+
+@dataclass
+class SessionConfig(ServerSideSessionConfig):
+    """Litestar's configuration with our backend."""
+
+    _backend_class = SessionBackend
+
+
+def session_config(settings: Settings) -> SessionConfig:
+    return SessionConfig(
+        key=cookie_name(settings, "session"),
+        max_age=MEMBER_SECONDS,
+        secure=is_secure(settings),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def _redis_key(session_id: str) -> str:
+    return "surplusflow:session:" + hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def sign_in_session(request: Connection, signed_in_member: Member) -> None:
+    """Begin a member's session under a new id. Of what the visitor had before, only the language stays."""
+    _begin(request, {"party": signed_in_member.party_id}, MEMBER_SECONDS)
+
+
+def sign_in_officer_session(request: Connection, officer: Officer) -> None:
+    """Begin an officer's session under a new id."""
+    _begin(request, {"officer": officer.id}, OFFICER_SECONDS)
+
+
+def sign_out(request: Connection) -> None:
+    """End the session here and in Redis."""
+    request.clear_session()
+
+
+def _begin(request: Connection, who: dict[str, Any], seconds: int) -> None:
+    kept = {name: value for name, value in request.session.items() if name == "locale"}
+    _kept(request)[_ROTATE] = True
+    request.set_session({**kept, **who, "until": int(time.time()) + seconds})
+
+
+async def present_member(connection: Connection) -> Member | None:
+    """The member who is signed in, if anybody is; asked from the database once a request."""
+    party_id = _session(connection).get("party")
+    if party_id is not None and _WHO not in _kept(connection):
+        async with connection.app.state.venue.sessions() as session:
+            _kept(connection)[_WHO] = await _still_a_member(session, party_id)
+    who = _kept(connection).get(_WHO)
+    return who if isinstance(who, Member) else None
+
+
+async def present_officer(connection: Connection) -> Officer | None:
+    """The officer who is signed in, if one is, with the role that the database gives them now."""
+    officer_id = _session(connection).get("officer")
+    if officer_id is not None and _WHO not in _kept(connection):
+        async with connection.app.state.venue.sessions() as session:
+            row = await session.get(OfficerRow, officer_id)
+        _kept(connection)[_WHO] = Officer(row.id, row.login, row.role, row.carrier) if row else None
+    who = _kept(connection).get(_WHO)
+    return who if isinstance(who, Officer) else None
+
+
+async def _still_a_member(session: AsyncSession, party_id: int) -> Member | None:
+    try:
+        return await member(session, party_id)
+    except NotSignedIn:
+        return None
+
+
+def signed_in(connection: Connection) -> Member:
+    """The member of a route that `requires_member` guards.
+
+    Raises:
+        NotSignedIn: when nobody is, or the guard is missing.
+    """
+    who = _kept(connection).get(_WHO)
+    if not isinstance(who, Member):
+        raise NotSignedIn("Please sign in.")
+    return who
+
+
+def signed_in_officer(connection: Connection) -> Officer:
+    """The officer of a route that `requires_officer` guards.
+
+    Raises:
+        NotSignedIn: when none is, or the guard is missing.
+    """
+    who = _kept(connection).get(_WHO)
+    if not isinstance(who, Officer):
+        raise NotSignedIn("Please sign in as an officer.")
+    return who
+
+
+async def requires_member(connection: Connection, _: BaseRouteHandler) -> None:
+    """Guard: a member must be signed in."""
+    if await present_member(connection) is None:
+        raise NotSignedIn("Please sign in.")
+
+
+async def requires_officer(connection: Connection, _: BaseRouteHandler) -> None:
+    """Guard: an officer must be signed in. A member who comes here is told that it is not for them."""
+    if "party" in _session(connection):
+        raise Forbidden("Only an officer may see this page.")
+    if await present_officer(connection) is None:
+        raise NotSignedIn("Please sign in as an officer.")
+
+
+def _kept(connection: Connection) -> dict[str, Any]:
+    """What one request keeps for itself: a server makes this dictionary anew for each."""
+    state: dict[str, Any] = connection.scope["state"]
+    return state
+
+
+def _session(connection: Connection) -> dict[str, Any]:
+    """The session of a page; a request that led to no page has none."""
+    held = connection.scope.get("session")
+    return held if isinstance(held, dict) else {}

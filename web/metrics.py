@@ -1,0 +1,86 @@
+"""Prometheus figures of the web processes, and the guard of the page that shows them."""
+
+import hashlib
+import hmac
+import os
+from ipaddress import ip_address
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from market.refusals import NotFound
+from market.settings import Settings
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+class RequestFigures:
+    """How many requests each route answered, with what status, and how long they took."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "surplusflow_http_requests_total",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "surplusflow_http_request_duration_seconds",
+            "Time to answer, streams until they end.",
+            ("method", "route"),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def page(self) -> bytes:
+        """All workers' figures together where they share a directory, this process's own where they do not."""
+        if not os.environ.get(MULTIPROCESS):
+            return generate_latest(self.registry)
+        gathered = CollectorRegistry()
+        MultiProcessCollector(gathered)  # type: ignore[no-untyped-call]
+        return generate_latest(gathered)
+
+
+def metrics_token(settings: Settings) -> str:
+    """The bearer token of `/metrics`, made from the installation's secret: one secret less to keep."""
+    return hmac.new(settings.secret_key.encode(), b"surplusflow metrics", hashlib.sha256).hexdigest()
+
+
+def only_for_operators(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let this machine itself in, and who holds the token. To anybody else there is no such page.
+
+    A proxy on this machine also comes from the loopback, but it says whom it speaks for.
+    """
+    given = connection.headers.get("authorization", "")
+    if hmac.compare_digest(given.encode(), f"Bearer {metrics_token(connection.app.state.settings)}".encode()):
+        return
+    if _is_loopback(connection) and not any(name in connection.headers for name in FORWARDED):
+        return
+    raise NotFound("There is nothing at this address.")
+
+
+def _is_loopback(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    try:
+        return connection.client is not None and ip_address(connection.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+@get("/metrics", guards=[only_for_operators], include_in_schema=False, sync_to_thread=True)
+def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    return Response(request.app.state.figures.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+routes = [metrics]
