@@ -1,0 +1,195 @@
+"""What an order in data needs of the carrier: the seller's data reserved, and a line that may receive the buyer's."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from market import rules
+from market.installation import mark
+from market.instruments import Tradable
+from market.parties import Member, line_row
+from market.refusals import KeyReused, NotAllowed, OutcomeUnknown
+from market.tables import LineRow, OrderRow, TradeRow
+from market.venue import Venue
+from settlement import accounts
+from settlement import custody as books
+from settlement.carriers.errors import CarrierError, CarrierRefused
+from settlement.carriers.values import Bucket
+from settlement.naming import external_id
+from settlement.tables import CustodyRow, DeliveryRow
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+"""Carriers count their months by this clock."""
+
+
+async def reserve(
+    venue: Venue, member: Member, instrument: Tradable, amount_mb: int, *, line_id: int | None, key: str
+) -> CustodyRow:
+    """Reserve the seller's data at the carrier and take it into the books; the same key finds the same custody.
+
+    Raises:
+        NotAllowed: the carrier's rules, or the carrier itself, stand against it.
+        OutcomeUnknown: the carrier gave no definite answer; ask again with the same key.
+    """
+    row = await _known(venue, member, instrument, amount_mb, key)
+    if row is None:
+        row = await _request(venue, member, instrument, amount_mb, line_id=line_id, key=key)
+    if row.status == "requested":
+        row = await _ask_carrier(venue, row)
+    if row.status != "reserved":
+        raise NotAllowed(
+            "The carrier did not set this data aside. Place a new order to try again.", code="custody_refused"
+        )
+    return row
+
+
+async def give_back(venue: Venue, custody_id: int) -> None:
+    """Return a custody that the engine refused to sell from."""
+    async with venue.sessions() as session:
+        await books.give_back(session, custody_id)
+        await session.commit()
+
+
+async def receiving_line(
+    session: AsyncSession, member: Member, instrument: Tradable, amount_mb: int, line_id: int | None
+) -> LineRow:
+    """The member's line that the purchase is delivered to.
+
+    Raises:
+        NotAllowed: none of the member's lines can receive it.
+    """
+    line = await _line(session, member, instrument, line_id)
+    now = datetime.now(UTC)
+    profile = await rules.profile(session, line.carrier, now)
+    received = await session.scalar(
+        select(func.coalesce(func.sum(DeliveryRow.quantity), 0)).where(
+            DeliveryRow.receiver_line_id == line.id,
+            DeliveryRow.status != "refunded",
+            DeliveryRow.created_at >= month_start(now),
+        )
+    )
+    rules.check_purchase(
+        profile,
+        rules.Purchase(amount_mb, line.plan, line.state, received_this_month_mb=int(received or 0)),
+    )
+    return line
+
+
+def month_start(now: datetime) -> datetime:
+    """The first moment of the carrier's month."""
+    return now.astimezone(SHANGHAI).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def fits(instrument: Tradable, bucket: Bucket) -> bool:
+    """Whether a bucket holds what the instrument trades: the same scope, app and expiry."""
+    return (bucket.scope, bucket.app_scope, bucket.expires_at) == (
+        instrument.scope,
+        instrument.app_scope,
+        instrument.expires_at,
+    )
+
+
+async def _known(venue: Venue, member: Member, instrument: Tradable, amount_mb: int, key: str) -> CustodyRow | None:
+    async with venue.sessions() as session:
+        row = await session.scalar(
+            select(CustodyRow).where(CustodyRow.party_id == member.party_id, CustodyRow.key == key)
+        )
+    if row is not None and (row.carrier, row.quantity_mb) != (instrument.carrier, amount_mb):
+        raise KeyReused("This key was used for another request. Use a new key for a new request.")
+    return row
+
+
+async def _request(
+    venue: Venue, member: Member, instrument: Tradable, amount_mb: int, *, line_id: int | None, key: str
+) -> CustodyRow:
+    """Check the rules against what the carrier says, and write down what will be asked before asking."""
+    async with venue.sessions() as session:
+        line = await _line(session, member, instrument, line_id)
+        now = datetime.now(UTC)
+        profile = await rules.profile(session, line.carrier, now)
+        sales = await _sales_this_month(session, line, now)
+    bucket = await _bucket(venue, line, instrument)
+    rules.check_sale(
+        profile,
+        rules.Sale(
+            amount_mb, bucket.remaining_mb, line.base_mb, bucket.transferable, bucket.app_scope, line.plan,
+            line.state, sales,
+        ),
+    )  # fmt: skip
+
+    async with venue.sessions() as session:
+        account = await accounts.account_id(session, member.party_id, instrument.asset_id, "custody", key)
+        statement = insert(CustodyRow).values(
+            party_id=member.party_id, key=key, line_id=line.id, account_id=account, carrier=line.carrier,
+            bucket_id=bucket.id, quantity_mb=amount_mb, status="requested", expires_at=bucket.expires_at,
+        ).on_conflict_do_nothing()  # fmt: skip
+        await session.execute(statement)
+        await session.commit()
+    row = await _known(venue, member, instrument, amount_mb, key)
+    assert row is not None
+    return row
+
+
+async def _ask_carrier(venue: Venue, row: CustodyRow) -> CustodyRow:
+    async with venue.sessions() as session:
+        line = await session.get_one(LineRow, row.line_id)
+        name = external_id(await mark(session), "reserve", row.id)
+    carrier, msisdn = venue.carriers[row.carrier], venue.vault.open(line.number_sealed)
+    try:
+        reservation = await carrier.reserve(row.bucket_id, row.quantity_mb, row.expires_at, name, msisdn)
+    except CarrierRefused as refused:
+        async with venue.sessions() as session:
+            await books.refuse_custody(session, row.id)
+            await session.commit()
+        raise NotAllowed(
+            "The carrier refused to set this data aside. Look at what your line has left.", code="custody_refused"
+        ) from refused
+    except CarrierError as error:
+        raise OutcomeUnknown(
+            "The carrier has not answered yet. Ask again with the same key; it will not be done twice."
+        ) from error
+    async with venue.sessions() as session:
+        booked = await books.book_reservation(session, row.id, reservation)
+        await session.commit()
+    return booked
+
+
+async def _bucket(venue: Venue, line: LineRow, instrument: Tradable) -> Bucket:
+    try:
+        buckets = await venue.carriers[line.carrier].buckets(venue.vault.open(line.number_sealed))
+    except CarrierError as error:
+        raise OutcomeUnknown("The carrier does not answer just now. Try again in a moment.") from error
+    fitting = [bucket for bucket in buckets if fits(instrument, bucket)]
+    if not fitting:
+        raise NotAllowed("This line has no data of this kind.", code="insufficient_data", field="lots")
+    return max(fitting, key=lambda bucket: (bucket.transferable, bucket.remaining_mb))
+
+
+async def _line(session: AsyncSession, member: Member, instrument: Tradable, line_id: int | None) -> LineRow:
+    """The line that was named, or the member's only one at the carrier."""
+    if line_id is None:
+        own = select(LineRow.id).where(LineRow.party_id == member.party_id, LineRow.carrier == instrument.carrier)
+        found = list(await session.scalars(own.order_by(LineRow.id)))
+        if not found:
+            raise NotAllowed("You have no line at this carrier.", code="no_line", field="line_id")
+        if len(found) > 1:
+            raise NotAllowed("You have several lines at this carrier: choose one.", code="choose_line", field="line_id")
+        (line_id,) = found
+    line = await line_row(session, member, line_id)
+    if line.carrier != instrument.carrier:
+        raise NotAllowed("This line is at another carrier.", code="other_carrier", field="line_id")
+    return line
+
+
+async def _sales_this_month(session: AsyncSession, line: LineRow, now: datetime) -> int:
+    """Orders of the line that have traded this month: each is a transfer in the carrier's eyes."""
+    statement = (
+        select(func.count(func.distinct(TradeRow.sell_order_id)))
+        .join(OrderRow, OrderRow.id == TradeRow.sell_order_id)
+        .join(CustodyRow, CustodyRow.id == OrderRow.custody_id)
+        .where(CustodyRow.line_id == line.id, TradeRow.at >= month_start(now))
+    )
+    return await session.scalar(statement) or 0
