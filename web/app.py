@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
+from typing import Any
 
-from litestar import Litestar, Router
-from litestar.contrib.jinja import JinjaTemplateEngine
+from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
-from litestar.template import TemplateConfig
 
 from market.settings import Settings
 from market.venue import Venue, open_venue
@@ -25,11 +23,11 @@ from web.edge.cursors import Cursors
 from web.edge.front import FrontDoor
 from web.edge.hosts import Hosts
 from web.edge.limits import Limiter
-from web.edge.problems import answer_problem
+from web.edge.problems import Problem, answer_problem
 from web.edge.sessions import session_config
 from web.edge.static import StaticFiles
+from web.pages.rendering import locale_of, render
 
-TEMPLATES = Path(__file__).parent / "templates"
 FORM_BYTES = 65_536
 FORM_PARTS = 100
 
@@ -51,7 +49,6 @@ def create_app(settings: Settings) -> Litestar:
         dependencies={"venue": Provide(_venue, sync_to_thread=False)},
         exception_handlers={Exception: answer_problem},
         openapi_config=openapi_config(settings),
-        template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine),
         multipart_form_part_limit=FORM_PARTS,
         request_max_body_size=FORM_BYTES,
         logging_config=None,
@@ -62,6 +59,7 @@ def create_app(settings: Settings) -> Litestar:
                 "static": files,
                 "cursors": Cursors(settings.secret_key),
                 "known_keys": KnownKeys(),
+                "problem_page": _problem_page,
             }
         ),
         debug=False,
@@ -87,6 +85,11 @@ async def _with_venue(settings: Settings, app: Litestar) -> AsyncIterator[None]:
         app.state.venue = venue
         app.state.limiter = Limiter(venue.redis)
         yield
+
+
+def _problem_page(request: Request[Any, Any, Any], problem: Problem, trace: str, fragment: bool) -> str:
+    locale = locale_of(request)
+    return render("problem.html", locale=locale, request=request, problem=problem, trace_id=trace, fragment=fragment)
 
 
 def _venue(state: State) -> Venue:

@@ -19,12 +19,14 @@ CONNECTIONS_WAITING = 1024
 
 
 def serve(settings: Settings, port: int, workers: int) -> None:
-    """Serve until a stop signal comes, on the address that the settings bind to.
-
-    Only HTTP/1.1: where it matters a proxy in front speaks HTTP/2 and TLS.
-    """
+    """Serve until a stop signal comes, on the address that the settings bind to."""
     _share_figures(settings)
-    server = Server(
+    server(settings, port, workers).serve(target_loader=partial(load, settings), wrap_loader=False)
+
+
+def server(settings: Settings, port: int, workers: int) -> Server:
+    """The server before it starts. It speaks HTTP/1.1: TLS and HTTP/2 are for a proxy in front."""
+    return Server(
         "web.app:create_app",
         address=settings.bind_host,
         port=port,
@@ -40,7 +42,6 @@ def serve(settings: Settings, port: int, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_SECONDS,
     )
-    server.serve(target_loader=partial(load, settings), wrap_loader=False)
 
 
 def load(settings: Settings) -> Litestar:

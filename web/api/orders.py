@@ -18,7 +18,7 @@ from web.api.answers import ActionNeeded, Cancelled, Order, Outcome, Page
 from web.api.bodies import AmendBody, OrderBody
 from web.api.documented import Cursor, Key, Limit, OptionalKey, OrderName, problems
 from web.edge.cursors import Cursors
-from web.edge.idempotency import idempotency_key
+from web.edge.idempotency import MOST_FOR_MANY, idempotency_key
 
 Asking = Request[Member, Any, State]
 OrderState = Annotated[
@@ -120,7 +120,15 @@ async def amend_order(
 ) -> Outcome:
     known = _version(data.version, if_match)
     wanted = ids.order_id(order_name)
-    answer = await trading.amend(venue, request.user, wanted, data.price_minor, data.lots, idempotency_key(key), known)
+    answer = await trading.amend(
+        venue,
+        request.user,
+        wanted,
+        price_minor=data.price_minor,
+        lots=data.lots,
+        key=idempotency_key(key),
+        version=known,
+    )
     return Outcome.of(answer)
 
 
@@ -133,7 +141,7 @@ async def amend_order(
     responses=problems(),
 )
 async def cancel_all(request: Asking, venue: Venue, key: Key) -> Cancelled:
-    return Cancelled(await trading.mass_cancel(venue, request.user, idempotency_key(key)))
+    return Cancelled(await trading.mass_cancel(venue, request.user, idempotency_key(key, MOST_FOR_MANY)))
 
 
 @get(

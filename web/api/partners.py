@@ -8,7 +8,7 @@ from web.api.answers import Bulk, Fill, Handout, Leg, named
 from web.api.bodies import BulkBody, HandoutBody
 from web.api.documented import Key, problems
 from web.api.orders import Asking
-from web.edge.idempotency import idempotency_key
+from web.edge.idempotency import MOST_FOR_MANY, idempotency_key
 
 
 @post(
@@ -22,7 +22,9 @@ from web.edge.idempotency import idempotency_key
 async def buy_in_bulk(request: Asking, venue: Venue, data: BulkBody, key: Key) -> Bulk:
     """Buy at once, up to each leg's limit, paid from the wallet. Each leg tells its own outcome."""
     legs = [BulkLeg(leg.symbol, leg.lots, leg.limit_price_minor) for leg in data.legs]
-    return Bulk([_leg(result) for result in await bulk_buy(venue, request.user, legs, idempotency_key(key))])
+    return Bulk(
+        [_leg(result) for result in await bulk_buy(venue, request.user, legs, idempotency_key(key, MOST_FOR_MANY))]
+    )
 
 
 @post(

@@ -17,7 +17,8 @@ class Hosts:
     def __init__(self, settings: Settings) -> None:
         public = urlsplit(settings.public_url)
         default = {"http": ":80", "https": ":443"}[public.scheme]
-        self._exact = {public.netloc.lower(), public.netloc.lower().removesuffix(default)}
+        host = public.netloc.lower().removesuffix(default)
+        self._exact = {host} if ":" in host else {host, host + default}
         self._any_port = () if settings.is_production else LOOPBACK
 
     def accept(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, TemplateNotFoundException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 from markupsafe import escape
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
@@ -75,6 +75,10 @@ class Problem:
     @property
     def title(self) -> str:
         return HTTPStatus(self.status).phrase
+
+
+ProblemPage = Callable[[Request[Any, Any, Any], Problem, str, bool], str]
+"""Shows a problem with its trace id as HTML: a whole page, or a fragment."""
 
 
 def problem_of(error: Exception) -> Problem:
@@ -210,18 +214,14 @@ def _next_page(request: Request[Any, Any, Any], *, fragment: bool) -> str:
 
 
 def render_problem(request: Request[Any, Any, Any], problem: Problem, *, fragment: bool) -> str:
-    """Show a problem by the template `problem.html`, which gets `problem`, `trace_id`, `fragment` and `request`.
+    """Show a problem by the renderer that the application was built with.
 
     A template that fails must not hide the problem it was to show: then a plain page says it.
     """
     trace = trace_id(request.scope)
-    context = {"problem": problem, "trace_id": trace, "fragment": fragment, "request": request}
+    show: ProblemPage = request.app.state.problem_page
     try:
-        engine = request.app.template_engine
-        if engine is not None:
-            return str(engine.get_template("problem.html").render(**context))
-    except TemplateNotFoundException:
-        pass
+        return show(request, problem, trace, fragment)
     except Exception as error:  # noqa: BLE001 - whatever a template can raise, the visitor still gets the problem
         name, where = type(error).__name__, where_it_failed(error)
         logger.error("problem page failed", error=name, where=where, trace_id=trace)  # noqa: TRY400 - see _note
