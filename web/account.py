@@ -9,6 +9,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from web.trouble import Trouble
+
 ACCOUNT = "surplusflow"
 NOLOGIN = "/usr/sbin/nologin"
 
@@ -19,7 +21,7 @@ NOBODY_SPECIAL = 0xFFFFFFFF
 ENTRY = struct.Struct("<HHI")
 
 
-class NoAccount(Exception):
+class NoAccount(Trouble):
     """Root has no system user to lend the embedded servers to, or cannot let it reach them."""
 
 

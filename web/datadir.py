@@ -4,17 +4,20 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from web.trouble import Trouble
 
-class Occupied(Exception):
+
+class Occupied(Trouble):
     """Another `surplusflow up` works in this data directory."""
 
 
-class UnreadableFile(Exception):
+class UnreadableFile(Trouble):
     """A file of the data directory is damaged."""
 
 
@@ -27,10 +30,10 @@ class DataDirectory:
         self.valkey = self.path / "valkey"
         self.logs = self.path / "logs"
         self.temporary = self.path / "tmp"
-        self.metrics = self.path / "metrics"
         self.run_file = self.path / "run.json"
         self.environment_file = self.path / "environment.json"
         self.secrets_file = self.path / "secrets.json"
+        self.webhook_file = self.path / "webhook.json"
         self.logins_file = self.path / "demo-logins.txt"
         self._lock_file = self.path / "lock"
 
@@ -56,14 +59,22 @@ class DataDirectory:
             lock.flush()
             yield
 
+    def is_held(self) -> bool:
+        """Whether an `up` works in the directory at this moment."""
+        try:
+            with self._lock_file.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
     def clear(self) -> None:
-        """Make the folders, with nothing of the last run in those that only one run needs."""
-        for folder in (self.logs, self.temporary, self.metrics):
+        """Make the folders that programs write to, without what the last run left for itself."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        for folder in (self.logs, self.temporary):
             folder.mkdir(mode=0o700, exist_ok=True)
-        for folder in (self.temporary, self.metrics):
-            for leftover in folder.iterdir():
-                if leftover.is_file() or leftover.is_symlink():
-                    leftover.unlink()
 
     def secrets(self, make: Mapping[str, Callable[[], str]]) -> dict[str, str]:
         """The secrets of this directory, made the first time they are asked for and the same ever after."""

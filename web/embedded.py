@@ -21,6 +21,7 @@ import psutil
 
 from web.account import server_account
 from web.leash import spawn
+from web.trouble import Trouble
 
 POSTGRES_VERSION = "18"
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -59,7 +60,7 @@ VALKEY_SETTINGS = {
 }
 
 
-class ServerTrouble(Exception):
+class ServerTrouble(Trouble):
     """An embedded server cannot be started; the message says what its operator can do."""
 
 

@@ -1,0 +1,289 @@
+"""The command line: one command for each program, each loading its program only when it runs."""
+
+import getpass
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from socket import gaierror
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from web.trouble import Trouble
+
+if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
+    from market.settings import Settings
+
+REPORT_FORMATS = ("csv", "xlsx", "pdf", "json", "camt053")
+MEASURES = ("matching", "engine", "http", "settlement", "feed", "growth", "report")
+PASSWORD_CHARACTERS = 12
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Work with the `surplusflow up` that runs in this data directory.",
+)
+DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+def main() -> None:
+    """Run a command. What its operator can mend ends with one clear line and exit 2, never with a traceback."""
+    try:
+        surplusflow.main(prog_name="surplusflow")
+    except _bad_settings() as bad:
+        click.echo(f"surplusflow: {bad}", err=True)
+        sys.exit(2)
+    except _unreachable() as away:
+        click.echo(f"surplusflow: PostgreSQL or Valkey does not answer where the settings point: {away}", err=True)
+        sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="surplusflow", prog_name="surplusflow")
+def surplusflow() -> None:
+    """Surplusflow (流市): the open, self-hosted market for surplus mobile data."""
+
+
+@surplusflow.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="SURPLUSFLOW_DATA_DIR",
+    default=Path(".data"),
+    show_default=True,
+    help="Where everything is kept.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The web's port.")
+@click.option("--shards", type=click.IntRange(1, 64), default=1, show_default=True, help="How many engines.")
+@click.option("--no-demo", is_flag=True, help="Without demonstration members and their trading.")
+def up(data_dir: Path, port: int, shards: int, no_demo: bool) -> None:
+    """Start everything on this machine; Ctrl-C stops all of it."""
+    from web.up import up as start
+
+    start(data_dir, port=port, shards=shards, demo=not no_demo)
+
+
+@surplusflow.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
+def web(port: int, workers: int) -> None:
+    """Serve the pages, the REST API and the event streams."""
+    from web.server import serve
+
+    serve(_settings(), port, workers)
+
+
+@surplusflow.command()
+@click.option("--shard", "share", required=True, metavar="I/N", help="Which of how many, counted from 0: 0/1.")
+def engine(share: str) -> None:
+    """Match and book the orders of one shard of the instruments."""
+    shard, shards = _share(share)
+    from market.engine.program import main as serve
+
+    serve(_settings(), shard, shards)
+
+
+@surplusflow.command()
+def settle() -> None:
+    """Carry out settlement instructions at the carriers and the payment provider."""
+    from market.settling import main as serve
+
+    serve(_settings())
+
+
+@surplusflow.command()
+def schedule() -> None:
+    """Do what the clock asks for: openings, expiries, reconciliation, reports."""
+    from market.schedule import main as serve
+
+    serve(_settings())
+
+
+@surplusflow.command("carrier-sim")
+@click.option("--database-url", envvar="SURPLUSFLOW_CARRIER_SIM_DATABASE_URL", required=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8001, show_default=True)
+def carrier_sim(database_url: str, port: int) -> None:
+    """Simulate the carriers of SURPLUSFLOW_CARRIERS, for demonstrations and tests."""
+    from settlement.simulators.carrier.program import serve
+
+    settings = _demo_settings()
+    serve(database_url, port, {profile.code: profile.credential for profile in settings.carriers})
+
+
+@surplusflow.command("payment-sim")
+@click.option("--database-url", envvar="SURPLUSFLOW_PAYMENT_SIM_DATABASE_URL", required=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8002, show_default=True)
+def payment_sim(database_url: str, port: int) -> None:
+    """Simulate the payment provider, for demonstrations and tests."""
+    from settlement.simulators.payment.serve import serve
+
+    serve(database_url, port, _demo_settings().payment.api_key)
+
+
+@surplusflow.command("demo-traders")
+@data_dir_option
+def demo_traders(data_dir: Path | None) -> None:
+    """Trade as the demonstration's members do, over the public API."""
+    from market.demo.traders import main as trade
+
+    settings = _demo_settings(data_dir)
+    trade(settings, settings.public_url)
+
+
+@surplusflow.command()
+@data_dir_option
+def migrate(data_dir: Path | None) -> None:
+    """Bring the database to this version's schema."""
+    from market.database import migrate as bring_up_to_date
+
+    bring_up_to_date(_settings(data_dir).database_url)
+
+
+@surplusflow.command()
+@data_dir_option
+def seed(data_dir: Path | None) -> None:
+    """Fill an empty market with demonstration members."""
+    from market.demo.seed import main as fill
+
+    fill(_demo_settings(data_dir))
+
+
+@surplusflow.command("create-officer")
+@click.argument("name")
+@click.option("--login", required=True, help="What the officer signs in with.")
+@data_dir_option
+def create_officer(name: str, login: str, data_dir: Path | None) -> None:
+    """Create an officer called NAME. The password is asked for, or read from a pipe."""
+    from market.accounts_admin import create_officer as create
+
+    click.echo(create(_settings(data_dir), name, login=login, password=_new_password()))
+
+
+@surplusflow.command("create-partner")
+@click.argument("name")
+@click.option("--login", required=True, help="What the partner's first user signs in with.")
+@data_dir_option
+def create_partner(name: str, login: str, data_dir: Path | None) -> None:
+    """Create a partner company called NAME. The password is asked for, or read from a pipe."""
+    from market.accounts_admin import create_partner as create
+
+    click.echo(create(_settings(data_dir), name, login=login, password=_new_password()))
+
+
+@surplusflow.command()
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(data_dir: Path | None, as_json: bool) -> None:
+    """Check every invariant against the live database; exit 1 when one fails."""
+    from market.verify import main as check
+
+    sys.exit(check(_settings(data_dir), as_json))
+
+
+@surplusflow.group()
+def report() -> None:
+    """Make a report."""
+
+
+@report.command("settlement")
+@click.option("--carrier", required=True, help="The carrier's code, such as CMCC.")
+@click.option("--from", "first_day", type=DAY, required=True, help="The first day, such as 2026-11-01.")
+@click.option("--to", "last_day", type=DAY, required=True, help="The last day, included.")
+@click.option("--format", "form", type=click.Choice(REPORT_FORMATS), required=True)
+@click.option("--output", type=click.File("wb"), default="-", help="A file; without it, standard output.")
+@data_dir_option
+def report_settlement(
+    *, carrier: str, first_day: datetime, last_day: datetime, form: str, output: Any, data_dir: Path | None
+) -> None:
+    """Report what was settled with a carrier, agreed with the ledger and the provider."""
+    from market.reports import main as write
+
+    if last_day < first_day:
+        raise click.UsageError("--to is before --from.")
+    write(_settings(data_dir), carrier, first_day.date(), last_day.date(), form, output)
+
+
+@surplusflow.command()
+@click.argument("name", type=click.Choice(MEASURES))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench(name: str, as_json: bool) -> None:
+    """Measure this machine."""
+    from web.bench import run
+
+    outcome = run(name)
+    click.echo(json.dumps(outcome, ensure_ascii=False) if as_json else _table(outcome))
+
+
+def _settings(data_dir: Path | None = None) -> "Settings":
+    """What our environment says, or that of the `up` that runs in a data directory."""
+    from market.settings import Settings
+
+    return Settings.from_environment(os.environ if data_dir is None else _environment_of(data_dir))
+
+
+def _demo_settings(data_dir: Path | None = None) -> "Settings":
+    """The same, for what has no place beside real money, not even by mistake."""
+    settings = _settings(data_dir)
+    if settings.is_production:
+        raise Trouble("This belongs to demonstrations: it needs SURPLUSFLOW_ENVIRONMENT=demo.")
+    return settings
+
+
+def _environment_of(data_dir: Path) -> Mapping[str, str]:
+    from web.datadir import DataDirectory
+
+    directory = DataDirectory(data_dir)
+    if not directory.is_held():
+        msg = f"Nothing runs in {directory.path}: start it with `surplusflow up --data-dir {data_dir}` first."
+        raise Trouble(msg)
+    return directory.environment()
+
+
+def _share(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise click.BadParameter("say which of how many, counted from 0: 0/2 and 1/2 are the two of two.")
+    return int(match[1]), int(match[2])
+
+
+def _new_password() -> str:
+    """Asked for twice at a terminal, read once from a pipe; never an argument, which others could see."""
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Once more: ") != password:
+            raise Trouble("The two passwords differ.")
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if len(password) < PASSWORD_CHARACTERS:
+        raise Trouble(f"The password needs at least {PASSWORD_CHARACTERS} characters.")
+    return password
+
+
+def _table(outcome: Mapping[str, Any]) -> str:
+    figures = {**outcome.get("figures", {}), **outcome.get("ratios", {})}
+    width = max(map(len, figures), default=0)
+    lines = [f"  {name:<{width}}  {value:>16,}" for name, value in figures.items()]
+    return "\n".join([f"{outcome['name']} on {outcome['machine']}", *lines])
+
+
+def _bad_settings() -> type[Exception]:
+    from market.settings import BadSettings
+
+    return BadSettings
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """A server that is not there or does not know us, under the names that three libraries give it."""
+    from asyncpg.exceptions import InvalidAuthorizationSpecificationError, InvalidCatalogNameError
+    from redis.exceptions import ConnectionError as ValkeyAway
+
+    unknown_to_it = (InvalidAuthorizationSpecificationError, InvalidCatalogNameError)
+    return ConnectionError, gaierror, ValkeyAway, *unknown_to_it
+
+
+if __name__ == "__main__":
+    main()
