@@ -48,7 +48,11 @@ from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]
 where orders.id = new.id
 """
 _CHANGING = ("id", "price_minor", "quantity", "open", "filled", "state", "reason", "version", "priority", "updated_at")
-_WRITE_LEASE = """
+_LINK = """
+with link as (
+    insert into audit_link (chain, number, first_seq, last_seq, payload, former_hash, hash, at)
+    values ($7, $5, $8, $3, null, $9, $6, $10)
+)
 update engine_lease set stream_id = $2, last_seq = $3, last_trade = $4, last_link = $5, last_hash = $6,
     renewed_at = clock_timestamp() where shard = $1
 """
@@ -217,21 +221,13 @@ async def _link(
 ) -> None:
     """Chain the batch to the one before, and move the shard's numbers on."""
     link_hash = chain_hash(lease.last_hash, ((entry.seq, entry.stored_command, entry.answer) for entry in entries))
-    await connection.execute(
-        "insert into audit_link values ($1, $2, $3, $4, null, $5, $6, $7)",
-        f"engine-{lease.shard}",
-        lease.last_link + 1,
-        entries[0].seq,
-        entries[-1].seq,
-        lease.last_hash,
-        link_hash,
-        entries[0].at,
-    )
+    former, first_seq, at = lease.last_hash, entries[0].seq, entries[0].at
     lease.last_seq, lease.last_trade = desk.seq, desk.trade
     lease.last_link, lease.last_hash, lease.stream_id = lease.last_link + 1, link_hash, stream_id
     await connection.execute(
-        _WRITE_LEASE, lease.shard, stream_id, lease.last_seq, lease.last_trade, lease.last_link, link_hash
-    )
+        _LINK, lease.shard, stream_id, lease.last_seq, lease.last_trade, lease.last_link, link_hash,
+        f"engine-{lease.shard}", first_seq, former, at,
+    )  # fmt: skip
 
 
 def _instrument(row: asyncpg.Record) -> Instrument:
