@@ -1,0 +1,126 @@
+"""What the port speaks of: buckets, reservations, movements and the carrier's own journal. All amounts are whole MB."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierProfile:
+    """How to reach one carrier, and how long a request may take effect after it left us."""
+
+    code: str
+    name_zh: str
+    name_en: str
+    base_url: str
+    credential: str = field(repr=False)
+    timeout_seconds: float = 10.0
+    max_in_flight_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One pot of data on a line: `remaining_mb` can still be reserved, `reserved_mb` is set aside."""
+
+    id: str
+    carrier: str
+    msisdn: str
+    scope: str
+    app_scope: str | None
+    expires_at: datetime
+    remaining_mb: int
+    reserved_mb: int
+    transferable: bool
+
+
+class ReservationStatus(StrEnum):
+    HELD = "held"
+    PENDING = "pending"
+    CONSUMED = "consumed"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Data set aside at the carrier; `amount_mb` is what is still held of it."""
+
+    id: str
+    bucket_id: str
+    amount_mb: int
+    expires_at: datetime
+    status: ReservationStatus
+    external_id: str | None = None
+
+
+class MovementKind(StrEnum):
+    SETTLE = "settle"
+    ADJUST = "adjust"
+    TRANSFER = "transfer"
+    TOP_UP = "top_up"
+
+
+class MovementStatus(StrEnum):
+    """PENDING is accepted but not done: ask again before anyone is paid."""
+
+    DONE = "done"
+    PENDING = "pending"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Data that the carrier moved, or says it will move, under our `external_id`."""
+
+    id: str
+    external_id: str | None
+    kind: MovementKind
+    amount_mb: int
+    sender_msisdn: str | None
+    receiver_msisdn: str | None
+    status: MovementStatus
+    at: datetime
+    reservation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What one action did to one account (`remaining` or `reserved`) of one bucket."""
+
+    bucket_id: str
+    account: str
+    before_mb: int
+    after_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A line of the carrier's own journal; `kind` is the carrier's word for it, `subject_id` what it was done to."""
+
+    id: str
+    kind: str
+    subject_id: str | None
+    external_id: str | None
+    amount_mb: int
+    msisdn: str | None
+    receiver_msisdn: str | None
+    at: datetime
+    impacts: Sequence[Impact]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionPage:
+    """Some of the journal, oldest first, and how many lines there are in all."""
+
+    actions: Sequence[Action]
+    total_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class KycMatch:
+    """What the carrier's records say of a name and a document: None is "not available", which is no failure."""
+
+    name: bool | None
+    id_document: bool | None
+    name_score_percent: int | None = None
