@@ -1,0 +1,88 @@
+"""Double entry over buckets: each action's changes sum to zero, and each entry tells before and after."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from settlement.simulators.carrier.database import Connection
+
+REMAINING, RESERVED, ISSUED = "remaining", "reserved", "issued"
+
+MOVE = {
+    REMAINING: "UPDATE bucket SET remaining_mb = remaining_mb + $2 WHERE id = $1 RETURNING remaining_mb",
+    RESERVED: "UPDATE bucket SET reserved_mb = reserved_mb + $2 WHERE id = $1 RETURNING reserved_mb",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the journal says of one act. `subject_id` is the movement or reservation it belongs to."""
+
+    carrier: str
+    kind: str
+    amount_mb: int
+    at: datetime
+    subject_id: str | None = None
+    external_id: str | None = None
+    msisdn: str | None = None
+    receiver_msisdn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One side of an act; no bucket means the carrier's own side, from which data is issued."""
+
+    bucket_id: str | None
+    account: str
+    change_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    bucket_id: str | None
+    account: str
+    change_mb: int
+    before_mb: int | None
+    after_mb: int | None
+
+
+def issued(change_mb: int) -> Change:
+    return Change(None, ISSUED, change_mb)
+
+
+async def post(connection: Connection, action: Action, changes: Sequence[Change]) -> list[Entry]:
+    """Write an act to the balances and to the journal. The lines it touches are locked by the caller."""
+    if sum(change.change_mb for change in changes) != 0:
+        raise RuntimeError(f"the changes of {action.kind} do not sum to zero")
+    entries = [await _apply(connection, change) for change in changes]
+    action_id = uuid4().hex
+    await connection.execute(
+        "INSERT INTO action (id, carrier, kind, subject_id, external_id, amount_mb, msisdn, receiver_msisdn, at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        action_id,
+        action.carrier,
+        action.kind,
+        action.subject_id,
+        action.external_id,
+        action.amount_mb,
+        action.msisdn,
+        action.receiver_msisdn,
+        action.at,
+    )
+    await connection.executemany(
+        "INSERT INTO entry (action_id, position, bucket_id, account, change_mb, before_mb, after_mb)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        [
+            (action_id, position, entry.bucket_id, entry.account, entry.change_mb, entry.before_mb, entry.after_mb)
+            for position, entry in enumerate(entries)
+        ],
+    )
+    return entries
+
+
+async def _apply(connection: Connection, change: Change) -> Entry:
+    if change.bucket_id is None:
+        return Entry(None, change.account, change.change_mb, None, None)
+    after_mb = await connection.fetchval(MOVE[change.account], change.bucket_id, change.change_mb)
+    return Entry(change.bucket_id, change.account, change.change_mb, after_mb - change.change_mb, after_mb)

@@ -1,0 +1,316 @@
+"""Data changing hands: settling a reservation, transferring, topping up and correcting."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from settlement.simulators.carrier import buckets, ledger, lines, memory, reservations, shapes
+from settlement.simulators.carrier.bodies import AdjustCreate, Body, Create, TopupCreate, TransferCreate
+from settlement.simulators.carrier.database import Connection, Page, fetch_page
+from settlement.simulators.carrier.refusals import Refusal
+
+Row = Any
+CREDITS = frozenset({"goodWillCredit", "oneTimeChargeCredit"})
+
+INSERT = """
+INSERT INTO movement (id, carrier, resource, external_id, digest, answer, amount_mb, sender_msisdn, receiver_msisdn,
+                      requested_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+LISTED = """
+movement WHERE carrier = $1 AND resource = $2
+  AND ($3::text IS NULL OR external_id = $3)
+  AND ($4::text IS NULL OR sender_msisdn = $4 OR receiver_msisdn = $4)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which movements a list shows."""
+
+    carrier: str
+    resource: str
+    external_id: str | None = None
+    msisdn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where and when a movement is ordered, and the carrier's terms for it."""
+
+    connection: Connection
+    carrier: str
+    now: datetime
+    transfer_limit_mb: int
+    idempotent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A movement decided on: what changes, and what the answer shows beside the common fields."""
+
+    resource: str
+    amount_mb: int
+    changes: Sequence[ledger.Change]
+    details: Mapping[str, Any]
+    sender_msisdn: str | None = None
+    receiver_msisdn: str | None = None
+
+
+async def transfer(desk: Desk, body: Body[TransferCreate]) -> Mapping[str, Any]:
+    if known := await _recall(desk, body):
+        return known
+    order = body.value
+    amount_mb, receiver = order.amount.amount, order.receiver_logical_resource.value
+    source = await buckets.find(desk.connection, desk.carrier, order.bucket.id)
+    sender = source["msisdn"]
+    if order.logical_resource is not None and order.logical_resource.value != sender:
+        raise Refusal("BUCKET_NOT_FOUND", "This line has no such bucket.")
+    locked = await _lock_parties(desk, sender, receiver)
+    await reservations.expire(desk.connection, desk.carrier, [sender], desk.now)
+    source = await buckets.find(desk.connection, desk.carrier, source["id"])
+    _may_move(desk, source, locked, receiver, amount_mb)
+    buckets.enough(source["remaining_mb"], amount_mb, "The bucket")
+
+    target = await _receiving_bucket(desk, source, receiver, amount_mb)
+    plan = Plan(
+        resource="transferBalance",
+        amount_mb=amount_mb,
+        changes=[
+            ledger.Change(source["id"], ledger.REMAINING, -amount_mb),
+            ledger.Change(target["id"], ledger.REMAINING, amount_mb),
+        ],
+        details={
+            "costOwner": order.cost_owner,
+            "transferCost": shapes.quantity(0),
+            "bucket": shapes.reference(desk.carrier, "bucket", source["id"]),
+            "receiverBucket": shapes.reference(desk.carrier, "bucket", target["id"]),
+            "receiverBucketUsageType": "data",
+        },
+        sender_msisdn=sender,
+        receiver_msisdn=receiver,
+    )
+    return await _carry_out(desk, body, plan)
+
+
+async def adjust(desk: Desk, body: Body[AdjustCreate]) -> Mapping[str, Any]:
+    """A reservation's debit, with or without the receiver it is settled to; or a plain credit or debit."""
+    if known := await _recall(desk, body):
+        return known
+    order = body.value
+    if order.adjust_type != "reservationDebit":
+        return await _carry_out(desk, body, await _correction(desk, order))
+    if order.reserve_balance is None:
+        raise Refusal("INVALID_REQUEST", "reserveBalance: missing for a reservationDebit.")
+    if order.receiver_logical_resource is None:
+        return await _carry_out(desk, body, await _consumption(desk, order, order.reserve_balance.id))
+    receiver = order.receiver_logical_resource.value
+    return await _carry_out(desk, body, await _settlement(desk, order, order.reserve_balance.id, receiver))
+
+
+async def top_up(desk: Desk, body: Body[TopupCreate]) -> Mapping[str, Any]:
+    if known := await _recall(desk, body):
+        return known
+    order, connection = body.value, desk.connection
+    amount_mb, receiver = order.amount.amount, order.logical_resource.value
+    lines.able_to_receive(await lines.lock(connection, desk.carrier, receiver), receiver)
+    if order.valid_for.end_date_time <= desk.now:
+        raise Refusal("BUCKET_EXPIRED", "validFor: lies in the past.")
+    _within_limit(desk, amount_mb)
+
+    kind = buckets.Kind(order.scope, order.app_scope, order.valid_for.end_date_time, transferable=False)
+    target = await buckets.open_for(connection, desk.carrier, receiver, kind, desk.now)
+    await buckets.receive(connection, target["id"], amount_mb)
+    plan = Plan(
+        resource="topupBalance",
+        amount_mb=amount_mb,
+        changes=[ledger.issued(-amount_mb), ledger.Change(target["id"], ledger.REMAINING, amount_mb)],
+        details={
+            "bucket": shapes.reference(desk.carrier, "bucket", target["id"]),
+            "isAutoTopup": False,
+            "scope": order.scope,
+            "appScope": order.app_scope,
+            "validFor": {"endDateTime": shapes.moment(order.valid_for.end_date_time)},
+        },
+        receiver_msisdn=receiver,
+    )
+    return await _carry_out(desk, body, plan)
+
+
+async def find(connection: Connection, carrier: str, resource: str, movement_id: str) -> Mapping[str, Any]:
+    answer = await connection.fetchval(
+        "SELECT answer FROM movement WHERE carrier = $1 AND resource = $2 AND id = $3",
+        carrier,
+        resource,
+        movement_id,
+    )
+    if answer is None:
+        raise Refusal("NOT_FOUND")
+    document: Mapping[str, Any] = json.loads(answer)
+    return document
+
+
+async def listing(connection: Connection, wanted: Wanted, page: Page) -> tuple[list[shapes.Document], int]:
+    values = (wanted.carrier, wanted.resource, wanted.external_id, wanted.msisdn)
+    rows, total = await fetch_page(connection, LISTED, "seq", values, page)
+    return [json.loads(row["answer"]) for row in rows], total
+
+
+async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, receiver: str) -> Plan:
+    amount_mb = order.amount.amount
+    held = await reservations.find(desk.connection, desk.carrier, reservation_id)
+    locked = await _lock_parties(desk, held["msisdn"], receiver)
+    held = await reservations.lock_live(desk.connection, desk.carrier, reservation_id, desk.now)
+    source = await buckets.find(desk.connection, desk.carrier, held["bucket_id"])
+    _may_move(desk, source, locked, receiver, amount_mb)
+    buckets.enough(held["open_mb"], amount_mb, "The reservation")
+
+    await reservations.use_up(desk.connection, held, amount_mb)
+    target = await _receiving_bucket(desk, source, receiver, amount_mb)
+    return Plan(
+        resource="adjustBalance",
+        amount_mb=amount_mb,
+        changes=[
+            ledger.Change(source["id"], ledger.RESERVED, -amount_mb),
+            ledger.Change(target["id"], ledger.REMAINING, amount_mb),
+        ],
+        details={
+            "adjustType": order.adjust_type,
+            "reserveBalance": shapes.reference(desk.carrier, "reserveBalance", reservation_id),
+            "bucket": shapes.reference(desk.carrier, "bucket", source["id"]),
+            "receiverBucket": shapes.reference(desk.carrier, "bucket", target["id"]),
+        },
+        sender_msisdn=held["msisdn"],
+        receiver_msisdn=receiver,
+    )
+
+
+async def _consumption(desk: Desk, order: AdjustCreate, reservation_id: str) -> Plan:
+    amount_mb = order.amount.amount
+    held = await reservations.lock_live(desk.connection, desk.carrier, reservation_id, desk.now)
+    source = await buckets.find(desk.connection, desk.carrier, held["bucket_id"])
+    buckets.alive(source, desk.now)
+    buckets.enough(held["open_mb"], amount_mb, "The reservation")
+
+    await reservations.use_up(desk.connection, held, amount_mb)
+    return Plan(
+        resource="adjustBalance",
+        amount_mb=amount_mb,
+        changes=[ledger.Change(source["id"], ledger.RESERVED, -amount_mb), ledger.issued(amount_mb)],
+        details={
+            "adjustType": order.adjust_type,
+            "reserveBalance": shapes.reference(desk.carrier, "reserveBalance", reservation_id),
+            "bucket": shapes.reference(desk.carrier, "bucket", source["id"]),
+        },
+        sender_msisdn=held["msisdn"],
+    )
+
+
+async def _correction(desk: Desk, order: AdjustCreate) -> Plan:
+    if order.bucket is None or order.receiver_logical_resource is not None or order.reserve_balance is not None:
+        raise Refusal("INVALID_REQUEST", f"bucket: {order.adjust_type} names a bucket, no reservation and no receiver.")
+    row = await buckets.find(desk.connection, desk.carrier, order.bucket.id)
+    await lines.lock(desk.connection, desk.carrier, row["msisdn"])
+    await reservations.expire(desk.connection, desk.carrier, [row["msisdn"]], desk.now)
+    row = await buckets.find(desk.connection, desk.carrier, row["id"])
+    buckets.alive(row, desk.now)
+    change_mb = order.amount.amount if order.adjust_type in CREDITS else -order.amount.amount
+    buckets.enough(row["remaining_mb"], -change_mb, "The bucket")
+
+    return Plan(
+        resource="adjustBalance",
+        amount_mb=order.amount.amount,
+        changes=[ledger.issued(-change_mb), ledger.Change(row["id"], ledger.REMAINING, change_mb)],
+        details={
+            "adjustType": order.adjust_type,
+            "bucket": shapes.reference(desk.carrier, "bucket", row["id"]),
+        },
+        sender_msisdn=row["msisdn"],
+    )
+
+
+async def _lock_parties(desk: Desk, sender: str, receiver: str) -> Mapping[str, Row]:
+    if sender == receiver:
+        raise Refusal("SAME_SUBSCRIBER")
+    return await lines.lock(desk.connection, desk.carrier, sender, receiver)
+
+
+def _may_move(desk: Desk, source: Row, locked: Mapping[str, Row], receiver: str, amount_mb: int) -> None:
+    """The rules for passing data on, in the order in which they are reported."""
+    lines.able_to_receive(locked, receiver)
+    buckets.alive(source, desk.now)
+    if not source["transferable"]:
+        raise Refusal("NOT_TRANSFERABLE")
+    _within_limit(desk, amount_mb)
+
+
+def _within_limit(desk: Desk, amount_mb: int) -> None:
+    if amount_mb > desk.transfer_limit_mb:
+        raise Refusal("TRANSFER_LIMIT", f"One movement carries at most {desk.transfer_limit_mb} MB.")
+
+
+async def _receiving_bucket(desk: Desk, source: Row, receiver: str, amount_mb: int) -> Row:
+    kind = buckets.received_kind(source)
+    target = await buckets.open_for(desk.connection, desk.carrier, receiver, kind, desk.now)
+    await buckets.receive(desk.connection, target["id"], amount_mb)
+    return target
+
+
+async def _recall(desk: Desk, body: Body[Any]) -> Mapping[str, Any] | None:
+    if not desk.idempotent:
+        return None
+    order: Create = body.value
+    return await memory.recall(desk.connection, "movement", desk.carrier, order.external_identifier, body.digest)
+
+
+async def _carry_out(desk: Desk, body: Body[Any], plan: Plan) -> Mapping[str, Any]:
+    """Post a movement and keep its answer, which is what the same id is answered from then on."""
+    movement_id, external_id = uuid4().hex, body.value.external_identifier
+    action = ledger.Action(
+        carrier=desk.carrier,
+        kind=plan.resource,
+        amount_mb=plan.amount_mb,
+        at=desk.now,
+        subject_id=movement_id,
+        external_id=external_id,
+        msisdn=plan.sender_msisdn or plan.receiver_msisdn,
+        receiver_msisdn=plan.receiver_msisdn if plan.sender_msisdn else None,
+    )
+    entries = await ledger.post(desk.connection, action, plan.changes)
+    answer = _answer(desk, plan, action, entries)
+    await desk.connection.execute(
+        INSERT,
+        movement_id,
+        desk.carrier,
+        plan.resource,
+        external_id,
+        body.digest,
+        json.dumps(answer),
+        plan.amount_mb,
+        plan.sender_msisdn,
+        plan.receiver_msisdn,
+        desk.now,
+    )
+    return answer
+
+
+def _answer(desk: Desk, plan: Plan, action: ledger.Action, entries: Sequence[ledger.Entry]) -> shapes.Document:
+    return shapes.present(
+        {
+            **shapes.reference(desk.carrier, plan.resource, action.subject_id or ""),
+            "@type": plan.resource[0].upper() + plan.resource[1:],
+            "usageType": "data",
+            "amount": shapes.quantity(plan.amount_mb),
+            "logicalResource": shapes.msisdn(action.msisdn or ""),
+            "receiverLogicalResource": shapes.msisdn(action.receiver_msisdn) if action.receiver_msisdn else None,
+            **plan.details,
+            "status": "confirmed",
+            "requestedDate": shapes.moment(desk.now),
+            "confirmationDate": shapes.moment(desk.now),
+            "externalIdentifier": action.external_id,
+            "impactedBucket": shapes.impacts(desk.carrier, entries),
+        },
+    )

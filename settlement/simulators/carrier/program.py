@@ -1,0 +1,30 @@
+"""Running the simulated carrier: one process that stops cleanly on SIGTERM and SIGINT."""
+
+import asyncio
+import signal
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from settlement.simulators.carrier.app import create_app
+from settlement.simulators.carrier.office import Office
+
+
+def serve(database_url: str, port: int, credentials: dict[str, str]) -> None:
+    """Serve on 127.0.0.1 until a signal comes. `credentials` maps a carrier's code to its bearer token."""
+    asyncio.run(_serve(database_url, port, credentials))
+
+
+async def _serve(database_url: str, port: int, credentials: dict[str, str]) -> None:
+    app = create_app(database_url, credentials)
+    office: Office = app.state.office
+    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
+
+    def stop() -> None:
+        office.faults.stopping.set()  # requests that hang on purpose would hold the server up
+        server.stop()  # type: ignore[no-untyped-call]  # granian types its command line, not this
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await server.serve()
