@@ -55,7 +55,7 @@ $(READY): requirements.lock pyproject.toml
 	else \
 		$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock; \
 	fi
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index -e .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 %.mo: %.po $(READY)

@@ -34,11 +34,10 @@ def main() -> None:
     """Run a command. What its operator can mend ends with one clear line and exit 2, never with a traceback."""
     try:
         surplusflow.main(prog_name="surplusflow")
-    except _bad_settings() as bad:
-        click.echo(f"surplusflow: {bad}", err=True)
-        sys.exit(2)
-    except _unreachable() as away:
-        click.echo(f"surplusflow: PostgreSQL or Valkey does not answer where the settings point: {away}", err=True)
+    except Exception as error:
+        if (words := _words_for_the_operator(error)) is None:
+            raise
+        click.echo(f"surplusflow: {words}", err=True)
         sys.exit(2)
 
 
@@ -270,10 +269,14 @@ def _table(outcome: Mapping[str, Any]) -> str:
     return "\n".join([f"{outcome['name']} on {outcome['machine']}", *lines])
 
 
-def _bad_settings() -> type[Exception]:
+def _words_for_the_operator(error: Exception) -> str | None:
     from market.settings import BadSettings
 
-    return BadSettings
+    if isinstance(error, BadSettings):
+        return str(error)
+    if isinstance(error, _unreachable()):
+        return f"PostgreSQL or Valkey does not answer where the settings point: {error}"
+    return None
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
