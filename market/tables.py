@@ -145,6 +145,7 @@ class OrderRow(Base):
         CheckConstraint("state = 'open' or open = 0", name="ended_orders_want_nothing"),
         Index("ix_orders_open", "instrument_id", "side", "price_minor", postgresql_where=text("state = 'open'")),
         Index("ix_orders_party", "party_id", "id"),
+        Index("ix_orders_due", "expires_at", postgresql_where=text("state = 'open' and expires_at is not null")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -243,6 +243,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
     )
     op.create_index(
+        "ix_orders_due",
+        "orders",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'open' and expires_at is not null"),
+    )
+    op.create_index(
         "ix_orders_open",
         "orders",
         ["instrument_id", "side", "price_minor"],
