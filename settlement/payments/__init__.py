@@ -1,0 +1,1 @@
+"""The payment port: cards in, sellers paid out, through the payment provider's official client."""
