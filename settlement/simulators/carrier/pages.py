@@ -89,9 +89,11 @@ async def _screen(request: CarrierRequest, carrier: str, msisdn: str) -> tuple[S
     await reservations.sweep(database, carrier, clock())
     async with database.connection() as connection:
         buckets = await connection.fetch(
-            "SELECT * FROM bucket WHERE carrier = $1 AND msisdn = $2 ORDER BY expires_at, scope, transferable DESC, id",
+            "SELECT * FROM bucket WHERE carrier = $1 AND msisdn = $2"
+            " ORDER BY expires_at <= $3, expires_at, scope, transferable DESC, id",
             carrier,
             msisdn,
+            clock(),
         )
         return buckets, await messages.inbox(connection, carrier, msisdn)
 
