@@ -198,6 +198,46 @@ class Backlog:
     oldest_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class MoneyMove:
+    """A top-up on its way into a wallet, or a withdrawal on its way out."""
+
+    kind: str
+    """top_up or payout."""
+    id: int
+    amount_minor: int
+    currency: str
+    status: str
+    reason: str | None
+    action_url: str | None
+    """Where the member must still confirm with the bank."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DataMove:
+    """A redemption of coins, or a hand-out of a partner: data on its way to a line."""
+
+    id: int
+    carrier: str
+    amount_mb: int
+    status: str
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyView:
+    """A key of a partner without its secret."""
+
+    id: int
+    name: str
+    prefix: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
 _INSTRUMENTS = """
 select i.id, i.symbol, a.carrier, a.scope, a.app_scope, a.kind, i.lot_units, i.tick_minor,
        i.floor_minor, i.ceiling_minor, i.reference_minor, i.maximum_lots, i.fee_basis_points,
@@ -454,6 +494,56 @@ group by carrier, status order by carrier, status desc
 async def backlog(session: AsyncSession, carrier: str | None) -> list[Backlog]:
     """Trades on their way, by carrier and by how far they have come."""
     return [Backlog(**row) for row in await _rows(session, _BACKLOG, carrier=carrier)]
+
+
+_MONEY_MOVES = text(
+    """
+(select 'top_up' as kind, id, amount_minor, currency, status, reason, action_url, created_at as at
+ from payment where party_id = :party_id and kind = 'top_up' order by id desc limit :limit)
+union all
+(select 'payout', id, amount_minor, currency, status, reason, null, created_at
+ from payout where party_id = :party_id order by id desc limit :limit)
+order by at desc limit :limit
+"""
+)
+_REDEMPTIONS = text(
+    """
+select id, carrier, coins as amount_mb, status, reason, created_at as at
+from redemption where party_id = :party_id order by id desc limit :limit
+"""
+)
+_HANDOUTS = text(
+    """
+select id, carrier, amount_mb, status, reason, created_at as at
+from handout where party_id = :party_id order by id desc limit :limit
+"""
+)
+_API_KEYS = text(
+    """
+select id, name, prefix, created_at, last_used_at, revoked_at
+from api_key where party_id = :party_id order by revoked_at is not null, id desc limit :limit
+"""
+)
+
+
+async def money_moves(session: AsyncSession, party_id: int, limit: int) -> list[MoneyMove]:
+    """A party's last top-ups and withdrawals, newest first."""
+    return [MoneyMove(**row) for row in await _rows(session, _MONEY_MOVES, party_id=party_id, limit=_capped(limit))]
+
+
+async def redemptions(session: AsyncSession, party_id: int, limit: int) -> list[DataMove]:
+    """A party's last redemptions of coins, newest first; 1 coin is 1 MB."""
+    return [DataMove(**row) for row in await _rows(session, _REDEMPTIONS, party_id=party_id, limit=_capped(limit))]
+
+
+async def handouts(session: AsyncSession, party_id: int, limit: int) -> list[DataMove]:
+    """A partner's last hand-outs, newest first."""
+    return [DataMove(**row) for row in await _rows(session, _HANDOUTS, party_id=party_id, limit=_capped(limit))]
+
+
+async def api_keys(session: AsyncSession, party_id: int, limit: int = 50) -> list[ApiKeyView]:
+    """A party's keys, the usable ones first."""
+    return [ApiKeyView(**row) for row in await _rows(session, _API_KEYS, party_id=party_id, limit=_capped(limit))]
 
 
 async def _rows(session: AsyncSession, statement: TextClause, **values: Any) -> Sequence[RowMapping]:

@@ -2,4 +2,14 @@
 
 from litestar.types import ControllerRouterHandler
 
-routes: list[ControllerRouterHandler] = []
+from web.pages import instrument, market, orders, payments, sign_in, trades, wallet
+
+routes: list[ControllerRouterHandler] = [
+    *market.routes,
+    *instrument.routes,
+    *orders.routes,
+    *trades.routes,
+    *wallet.routes,
+    *payments.routes,
+    *sign_in.routes,
+]

@@ -142,13 +142,15 @@ def _trend(change: int | None) -> str:
     return "flat" if not change else "up" if change > 0 else "down"
 
 
-def _csrf_token(request: Page) -> str:
-    token = ScopeState.from_scope(request.scope).csrf_token
+@pass_context
+def _csrf_token(context: Context) -> str:
+    token = ScopeState.from_scope(context["request"].scope).csrf_token
     return token if isinstance(token, str) else ""
 
 
-def _static(request: Page, name: str) -> str:
-    url: str = request.app.state.static.url(name)
+@pass_context
+def _static(context: Context, name: str) -> str:
+    url: str = context["request"].app.state.static.url(name)
     return url
 
 
@@ -202,6 +204,8 @@ def _build() -> Environment:
         "delivery": _word(words.DELIVERIES),
         "step": _word(words.STEPS),
         "instruction": _word(words.INSTRUCTIONS),
+        "entry": _word(words.ENTRIES),
+        "app": _word(words.APPS),
         "line_state": _word(words.LINE_STATES),
         "plan": _word(words.PLANS),
     }

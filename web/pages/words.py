@@ -93,6 +93,17 @@ INSTRUCTIONS = {
     "refused": N_("The carrier refused"),
     "dead": N_("A person is looking into it"),
 }
+ENTRIES = {
+    "hold": N_("Set aside for an order"),
+    "release": N_("Given back by an order"),
+    "settled": N_("Trade"),
+    "refunded": N_("Trade refunded"),
+    "topped_up": N_("Top-up"),
+    "top_up_refunded": N_("Top-up refunded"),
+    "payout_held": N_("Set aside for a withdrawal"),
+    "paid_out": N_("Withdrawal"),
+    "payout_returned": N_("Withdrawal returned"),
+}
 LINE_STATES = {"active": N_("Active"), "suspended": N_("Suspended"), "closed": N_("Closed")}
 PLANS = {"prepaid": N_("Prepaid"), "postpaid": N_("Postpaid")}
 
@@ -138,6 +149,7 @@ REFUSALS = {
     "too_large": N_("The request is larger than this address accepts."),
     "too_many_orders": N_("You have too many open orders. Cancel some first."),
     "too_many_requests": N_("That was too often. Please wait a moment."),
+    "queue_full": N_("The market is very busy. Try again in a few seconds."),
     "too_slow": N_("The request did not arrive in time."),
     "unavailable": N_("A part of the market does not answer. Please try again in a moment."),
     "unknown_account": N_("There is no such account for this order."),

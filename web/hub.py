@@ -1,0 +1,154 @@
+"""One Redis subscription for all event streams of a process: it follows what anybody reads, while anybody reads it."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+logger = structlog.get_logger("surplusflow.hub")
+
+LISTEN_SECONDS = 15.0
+RETRY_SECONDS = 0.5
+
+S = TypeVar("S", bound="Subject")
+
+
+@dataclass(eq=False)
+class Subject:
+    """What one channel tells of. Its version grows with each change, and every reader is woken."""
+
+    version: int = 0
+    wakes: set[asyncio.Event] = field(default_factory=set)
+    readers: int = 0
+
+    async def begin(self) -> None:
+        """The subscription stands, for the first time or again: whatever was missed must be read anew."""
+        self.change()
+
+    def hear(self, data: bytes) -> None:  # noqa: ARG002 - a party's channel says only that something changed
+        """A message came."""
+        self.change()
+
+    def change(self) -> None:
+        self.version += 1
+        self.wake()
+
+    def wake(self) -> None:
+        for event in self.wakes:
+            event.set()
+
+
+class Hub:
+    """Follows channels for readers. The subscription is opened for the first reader and closed after the last."""
+
+    def __init__(self, redis: Redis, drain: asyncio.Event) -> None:
+        self._redis = redis
+        self._drain = drain
+        self._own = f"surplusflow:hub:{secrets.token_hex(8)}"
+        self._subjects: dict[str, Subject] = {}
+        self._connected = asyncio.Event()
+        self._pubsub: PubSub | None = None
+        self._running: list[asyncio.Task[None]] = []
+        self._beginnings: set[asyncio.Task[None]] = set()
+
+    @property
+    def readers(self) -> int:
+        return sum(subject.readers for subject in self._subjects.values())
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected.is_set()
+
+    async def connected(self, seconds: float) -> bool:
+        """Wait until the subscription stands; False when it does not in time."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._connected.wait(), seconds)
+        return self.is_connected
+
+    @asynccontextmanager
+    async def following(self, channel: str, make: Callable[[], S], wake: asyncio.Event) -> AsyncIterator[S]:
+        """The channel's subject, which sets ``wake`` at each change."""
+        subject: Any = self._subjects.get(channel)
+        if subject is None:
+            subject = self._subjects[channel] = make()
+        subject.readers += 1
+        subject.wakes.add(wake)
+        try:
+            await self._follow(channel, subject)
+            yield subject
+        finally:
+            subject.readers -= 1
+            subject.wakes.discard(wake)
+            if subject.readers == 0:
+                await self._forget(channel)
+
+    async def _follow(self, channel: str, subject: Subject) -> None:
+        if not self._running:
+            self._running = [asyncio.create_task(self._listen()), asyncio.create_task(self._watch_drain())]
+        elif subject.readers == 1 and self._pubsub is not None:
+            with contextlib.suppress(
+                RedisError, OSError
+            ):  # the listener notices too, and subscribes to everything anew
+                await self._pubsub.subscribe(channel)
+
+    async def _forget(self, channel: str) -> None:
+        del self._subjects[channel]
+        if not self._subjects:
+            for task in (*self._running, *self._beginnings):
+                task.cancel()
+            self._running = []
+            self._connected.clear()
+        elif self._pubsub is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await self._pubsub.unsubscribe(channel)
+
+    async def _listen(self) -> None:
+        """Hold the subscription, and begin anew whenever it is lost."""
+        while True:
+            try:
+                async with self._redis.pubsub() as self._pubsub:
+                    await self._pubsub.subscribe(self._own, *self._subjects)
+                    while True:
+                        message = await self._pubsub.get_message(timeout=LISTEN_SECONDS)
+                        if message is not None:
+                            self._take(message["type"], message["channel"].decode(), message["data"])
+            except (RedisError, OSError) as error:
+                logger.warning("hub_interrupted", error=type(error).__name__)
+                self._lose()
+                await asyncio.sleep(RETRY_SECONDS)
+            finally:
+                self._pubsub = None
+
+    def _take(self, kind: str, channel: str, data: Any) -> None:
+        if kind == "subscribe" and channel == self._own:
+            self._connected.set()
+        subject = self._subjects.get(channel)
+        if subject is None:
+            return
+        if kind == "message":
+            subject.hear(data)
+        elif kind == "subscribe":
+            task = asyncio.create_task(subject.begin())
+            self._beginnings.add(task)
+            task.add_done_callback(self._beginnings.discard)
+
+    def _lose(self) -> None:
+        """Readers must not take silence for a quiet market: each stream ends, and says so to its page."""
+        self._connected.clear()
+        self._wake_all()
+
+    async def _watch_drain(self) -> None:
+        await self._drain.wait()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for subject in self._subjects.values():
+            subject.wake()

@@ -1,0 +1,172 @@
+"""One instrument: its book, tape and candles as they happen, and the ticket to trade it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.types import ControllerRouterHandler
+
+from market import parties, trading, views, wallet
+from market.engine.commands import Answer
+from market.parties import Member
+from market.refusals import Refusal
+from market.venue import Venue
+from market.views import InstrumentView
+from web.edge.sessions import present_member, requires_member, signed_in
+from web.pages import payments
+from web.pages.forms import Form, errors_of, number_of, queried, read
+from web.pages.rendering import Page, locale_of, page, see_other, wants_fragment
+from web.pages.tickets import DEMO_CARDS, FIELDS, Ticket, asked, preview, typed
+
+LEVELS = 10
+PRICED_LEVELS = 100
+"""How deep a market order is priced."""
+PRINTS = 30
+CANDLES = {"1m": 240, "15m": 192, "1h": 240, "1d": 62}
+OWN_ORDERS = 20
+
+
+@get("/instruments/{symbol:str}")
+async def show(request: Page, venue: Venue, symbol: str) -> Response[str]:
+    form = queried(request)
+    async with venue.sessions() as session:
+        view = await views.instrument(session, symbol, datetime.now(UTC))
+    ticket = typed(form, view, datetime.now(UTC))
+    block = "chart" if request.headers.get("hx-target") == "div#chart" else None
+    return await _page(request, venue, view, form, ticket, block=block)
+
+
+@get("/instruments/{symbol:str}/quote")
+async def quoted(request: Page, venue: Venue, symbol: str) -> Response[str]:
+    """What the ticket would come to as it is being filled in."""
+    form = queried(request)
+    async with venue.sessions() as session:
+        view = await views.instrument(session, symbol, datetime.now(UTC))
+        book = await views.book(session, view.id, PRICED_LEVELS)
+    ticket = typed(form, view, datetime.now(UTC))
+    shown = preview(form, ticket, view, book)
+    return page(request, "quote.html", block="quote", view=view, ticket=ticket, preview=shown)
+
+
+@get("/instruments/{symbol:str}/candles")
+async def candles(request: Page, venue: Venue, symbol: str) -> Response[list[tuple[int, int, int, int, int]]]:
+    """(start in seconds since the epoch, open, high, low, close) of each candle, oldest first."""
+    period = _period(queried(request))
+    async with venue.sessions() as session:
+        view = await views.instrument(session, symbol, datetime.now(UTC))
+        found = await views.candles(session, view.id, period, CANDLES[period])
+    rows = [
+        (int(each.at.timestamp()), each.open_minor, each.high_minor, each.low_minor, each.close_minor) for each in found
+    ]
+    return Response(rows, media_type="application/json")
+
+
+@post("/instruments/{symbol:str}", guards=[requires_member], status_code=200)
+async def place(request: Page, venue: Venue, symbol: str) -> Response[Any]:
+    """Place the ticket's order. The same form sent twice places one order."""
+    member, form = signed_in(request), await read(request)
+    async with venue.sessions() as session:
+        view = await views.instrument(session, symbol, datetime.now(UTC))
+    ticket = typed(form, view, datetime.now(UTC))
+    try:
+        order = asked(form, ticket, view)
+        placed = await trading.place(venue, member, order, form.key())
+    except Refusal as refusal:
+        errors = errors_of(refusal, locale_of(request), FIELDS)
+        again = replace(ticket, key=form.same_key(refusal), errors=errors)
+        return await _page(request, venue, view, form, again, block="ticket", status=refusal.status)
+
+    if placed.action_url is not None:
+        await payments.keep(venue.redis, member, order, form.key())
+        return _confirm_at_bank(request, placed.action_url)
+    assert placed.answer is not None
+    if not wants_fragment(request):
+        return see_other(f"/instruments/{symbol}?side={ticket.side}&placed=ord_{placed.answer.order_id}")
+    empty = Ticket(side=ticket.side, price=ticket.price, line_id=ticket.line_id, expires_at=ticket.expires_at)
+    return await _page(request, venue, view, Form({}), empty, block="ticket", placed=placed.answer)
+
+
+async def _page(
+    request: Page,
+    venue: Venue,
+    view: InstrumentView,
+    form: Form,
+    ticket: Ticket,
+    *,
+    block: str | None = None,
+    status: int = 200,
+    placed: Answer | None = None,
+) -> Response[str]:
+    member, period = await present_member(request), _period(form)
+    async with venue.sessions() as session:
+        book = await views.book(session, view.id, PRICED_LEVELS)
+        tape = await views.tape(session, view.id, PRINTS)
+        drawn = await views.candles(session, view.id, period, CANDLES[period])
+        earlier = await _placed_earlier(session, member, form)
+        own = await own_orders(session, member, view.id)
+    return page(
+        request,
+        "instrument.html",
+        block=block,
+        status=status,
+        view=view,
+        book=cut(book),
+        tape=tape,
+        candles=drawn,
+        period=period,
+        periods=list(CANDLES),
+        ticket=ticket,
+        preview=preview(_as_form(form, ticket), ticket, view, book),
+        placed=placed or earlier,
+        member=member,
+        mine=own,
+        wallet=await wallet.balances(venue, member) if member else None,
+        lines=await _lines(venue, member, view),
+        cards=DEMO_CARDS if not venue.settings.is_production else {},
+    )
+
+
+def cut(book: views.BookView) -> views.BookView:
+    """The levels that a page shows."""
+    return views.BookView(book.bids[:LEVELS], book.asks[:LEVELS])
+
+
+async def own_orders(session: Any, member: Member | None, instrument_id: int) -> list[views.OrderView]:
+    """The member's open orders in one instrument."""
+    if member is None:
+        return []
+    found = await views.orders(session, member.party_id, "open", None, views.MOST_ROWS)
+    return [order for order in found if order.instrument_id == instrument_id][:OWN_ORDERS]
+
+
+async def _placed_earlier(session: Any, member: Member | None, form: Form) -> views.OrderView | None:
+    """The order that the page was loaded again for, after a form without script."""
+    order_id = number_of(form.text("placed"), "ord")
+    if member is None or order_id is None:
+        return None
+    return await views.order(session, member.party_id, order_id)
+
+
+async def _lines(venue: Venue, member: Member | None, view: InstrumentView) -> list[parties.Line]:
+    if member is None or view.kind != "data":
+        return []
+    return [line for line in await parties.lines(venue, member) if line.carrier == view.carrier]
+
+
+def _confirm_at_bank(request: Page, url: str) -> Response[Any]:
+    """Send the buyer to the bank's page; from there the way leads back."""
+    if wants_fragment(request):
+        return Response("", media_type="text/html", headers={"HX-Redirect": url})
+    return see_other(url)
+
+
+def _as_form(form: Form, ticket: Ticket) -> Form:
+    return Form({**form.values, "lots": ticket.lots, "price": ticket.price})
+
+
+def _period(form: Form) -> str:
+    return form.text("period") if form.text("period") in CANDLES else "15m"
+
+
+routes: list[ControllerRouterHandler] = [show, quoted, candles, place]

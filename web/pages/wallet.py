@@ -1,0 +1,120 @@
+"""A member's wallet: balances, top-ups, withdrawals, and the statement on screen and as CSV."""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.types import ControllerRouterHandler
+
+from market import views, wallet
+from market.refusals import Refusal
+from market.venue import Venue
+from web.edge.sessions import requires_member, signed_in
+from web.i18n import plain
+from web.pages.forms import Form, errors_of, number_of, queried, read
+from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
+from web.pages.tickets import DEMO_CARDS
+
+A_PAGE = 25
+EXPORTED = 10_000
+MOVES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One of the two forms as it was typed, with its key and what was wrong."""
+
+    amount: str = ""
+    payment_method: str = ""
+    key: str = field(default_factory=new_key)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@get("/wallet", guards=[requires_member])
+async def index(request: Page, venue: Venue) -> Response[str]:
+    return await _page(request, venue)
+
+
+@post("/wallet/top-up", guards=[requires_member], status_code=200)
+async def top_up(request: Page, venue: Venue) -> Response[Any]:
+    form = await read(request)
+    try:
+        amount = form.amount("amount", venue.settings.currency, "Please enter an amount.")
+        made = await wallet.top_up(venue, signed_in(request), amount, form.text("payment_method"), form.key())
+    except Refusal as refusal:
+        return await _page(request, venue, status=refusal.status, topping=_again(request, form, refusal))
+    return _on(request, made.action_url or "/wallet?topped=" + made.status)
+
+
+@post("/wallet/withdraw", guards=[requires_member], status_code=200)
+async def withdraw(request: Page, venue: Venue) -> Response[Any]:
+    form = await read(request)
+    try:
+        amount = form.amount("amount", venue.settings.currency, "Please enter an amount.")
+        made = await wallet.withdraw(venue, signed_in(request), amount, form.key())
+    except Refusal as refusal:
+        return await _page(request, venue, status=refusal.status, drawing=_again(request, form, refusal))
+    return _on(request, made.onboarding_url or "/wallet?drawn=" + made.status)
+
+
+@get("/wallet/statement.csv", guards=[requires_member])
+async def statement_csv(request: Page, venue: Venue) -> Response[bytes]:
+    """The statement as a file that spreadsheets open: UTF-8 with a mark, amounts in yuan."""
+    async with venue.sessions() as session:
+        entries = await wallet.statement(session, signed_in(request), None, EXPORTED)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["at", "kind", "reference", "available_change", "held_change", "balance_after", "currency"])
+    currency = venue.settings.currency
+    for entry in entries:
+        amounts = (entry.available_change, entry.held_change, entry.balance_after)
+        writer.writerow(
+            [entry.at.isoformat(), entry.kind, entry.reference, *(plain(each, currency) for each in amounts), currency]
+        )
+    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
+    return Response("\ufeff".encode() + text.getvalue().encode(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _page(
+    request: Page, venue: Venue, *, status: int = 200, topping: Entry | None = None, drawing: Entry | None = None
+) -> Response[str]:
+    member, form = signed_in(request), queried(request)
+    before = number_of(form.text("before"), "entry")
+    async with venue.sessions() as session:
+        entries = await wallet.statement(session, member, before, A_PAGE + 1)
+        moves = await views.money_moves(session, member.party_id, MOVES)
+    return page(
+        request,
+        "wallet.html",
+        block="content",
+        status=status,
+        wallet=await wallet.balances(venue, member),
+        entries=entries[:A_PAGE],
+        more=len(entries) > A_PAGE,
+        moves=moves,
+        topping=topping or Entry(),
+        drawing=drawing or Entry(),
+        topped=form.text("topped"),
+        drawn=form.text("drawn"),
+        cards=DEMO_CARDS if not venue.settings.is_production else {},
+    )
+
+
+def _again(request: Page, form: Form, refusal: Refusal) -> Entry:
+    return Entry(
+        amount=form.text("amount"),
+        payment_method=form.text("payment_method"),
+        key=form.same_key(refusal),
+        errors=errors_of(refusal, locale_of(request), ("amount", "payment_method")),
+    )
+
+
+def _on(request: Page, url: str) -> Response[Any]:
+    if wants_fragment(request):
+        return Response("", media_type="text/html", headers={"HX-Redirect": url})
+    return see_other(url)
+
+
+routes: list[ControllerRouterHandler] = [index, top_up, withdraw, statement_csv]
