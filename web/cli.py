@@ -58,7 +58,7 @@ def surplusflow() -> None:
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The web's port.")
 @click.option("--shards", type=click.IntRange(1, 64), default=1, show_default=True, help="How many engines.")
-@click.option("--no-demo", is_flag=True, help="Without demonstration members and their trading.")
+@click.option("--no-demo", is_flag=True, help="Without members that trade by themselves.")
 def up(data_dir: Path, port: int, shards: int, no_demo: bool) -> None:
     """Start everything on this machine; Ctrl-C stops all of it."""
     from web.up import up as start
@@ -171,6 +171,16 @@ def create_partner(name: str, login: str, data_dir: Path | None) -> None:
     from market.accounts_admin import create_partner as create
 
     click.echo(create(_settings(data_dir), name, login=login, password=_new_password()))
+
+
+@surplusflow.command("register-webhook")
+def register_webhook() -> None:
+    """Tell the payment provider where its events go; print SURPLUSFLOW_STRIPE_WEBHOOK_SECRET, which it tells once."""
+    from market.settings import Settings
+    from web.registration import UNREGISTERED, register
+
+    settings = Settings.from_environment({"SURPLUSFLOW_STRIPE_WEBHOOK_SECRET": UNREGISTERED, **os.environ})
+    click.echo(register(settings.payment, settings.public_url))
 
 
 @surplusflow.command()

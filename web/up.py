@@ -18,6 +18,8 @@ import asyncpg
 import click
 import psutil
 
+from market.settings import Settings
+from web import registration
 from web.datadir import DataDirectory, read_json, write_json
 from web.embedded import PostgresServer, Server, ValkeyServer, free_port
 from web.supervisor import SERVER_ALARM, Child, Supervisor, stop_left_behind
@@ -28,9 +30,6 @@ DATABASES = ("surplusflow", "carrier_sim", "payment_sim")
 SERVERS = ("postgres", "valkey")
 OPTIONS = ("DATA_DIR", "SHARDS")
 """Settings that `up` takes as options."""
-UNREGISTERED = "whsec_demo_unregistered"
-"""In place of the secret that the simulated provider tells us once it runs; its own program has no use for it."""
-WEBHOOK_PATH = "/webhooks/stripe"
 CARRIERS = (
     ("CMCC", "中国移动", "China Mobile"),
     ("CUCC", "中国联通", "China Unicom"),
@@ -134,7 +133,7 @@ class _Market:
         if self._simulates_payment:
             settings["STRIPE_API_KEY"] = self._secrets["STRIPE_API_KEY"]
             settings["STRIPE_API_BASE"] = f"http://127.0.0.1:{self._ports.payment}"
-            settings["STRIPE_WEBHOOK_SECRET"] = UNREGISTERED
+            settings["STRIPE_WEBHOOK_SECRET"] = registration.UNREGISTERED
         return settings
 
     async def start(self, supervisor: Supervisor) -> None:
@@ -203,11 +202,12 @@ class _Market:
             self._settings["STRIPE_WEBHOOK_SECRET"] = await self._webhook_secret()
 
     async def _webhook_secret(self) -> str:
-        """The secret that the simulated provider signs with: it tells it once, when the endpoint is registered."""
-        url = self._settings["PUBLIC_URL"] + WEBHOOK_PATH
+        """The secret that the simulated provider signs with: it tells it once, when the address is registered."""
+        public_url = self._settings["PUBLIC_URL"]
         known = read_json(self.directory.webhook_file)
-        if known.get("url") != url:
-            known = {"url": url, "secret": await _register_webhook(self._settings, url)}
+        if known.get("public_url") != public_url:
+            payment = Settings.from_environment(self._named_settings()).payment
+            known = {"public_url": public_url, "secret": await registration.ask(payment, public_url)}
             write_json(self.directory.webhook_file, known)
         return str(known["secret"])
 
@@ -309,24 +309,6 @@ def _carriers_toml(port: int, credentials: Mapping[str, str]) -> str:
         lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
         tables.append("\n".join(["[[carrier]]", *lines]))
     return "\n\n".join(tables)
-
-
-async def _register_webhook(settings: Mapping[str, str], url: str) -> str:
-    from settlement.payments.port import Payments
-    from settlement.payments.values import PaymentSettings
-
-    payments = Payments(
-        PaymentSettings(
-            api_key=settings["STRIPE_API_KEY"],
-            api_base=settings["STRIPE_API_BASE"],
-            webhook_secret=settings["STRIPE_WEBHOOK_SECRET"],
-            timeout_seconds=10,
-        )
-    )
-    try:
-        return await payments.ensure_webhook(url, ["*"])
-    finally:
-        await payments.close()
 
 
 async def _create_databases(database_url: str, names: tuple[str, ...]) -> None:
