@@ -14,6 +14,7 @@ from market.database import connect, migrate, raw_dsn, sessions
 from market.engine.commands import Answer, PlaceOrder
 from market.engine.engine import Engine
 from market.gateway import Gateway
+from settlement.ledger import Kind
 
 SCHEMA_OF_THE_DAY = """
 insert into party (id, kind, name, group_id) overriding system value values (1, 'operator', 'House', 1);
@@ -24,6 +25,16 @@ insert into instrument (id, symbol, asset_id, currency, lot_units, tick_minor, f
     reference_minor, maximum_lots, fee_basis_points, fee_minimum_minor, opens_at, closes_at) overriding system value
 values (1, 'COIN', 2, 'CNY', 100, 1, 2, 1000, 100, 100000, 500, 1, '2020-01-01', '2040-01-01'),
        (2, 'CMCC-CN-3001', 3, 'CNY', 100, 5, 5, 1000, 300, 100000, 500, 1, '2020-01-01', '2030-01-31');
+insert into account (id, party_id, asset_id, kind, may_go_negative) overriding system value
+values (1, 1, 1, 'provider', true), (2, 1, 2, 'coin_issue', true), (3, 1, 3, 'carrier', true);
+"""
+
+
+_OPENING = """
+with number as (select nextval('transfer_number') as id)
+insert into posting (transfer_id, account_id, kind, reference, available_change, held_change)
+    select id, $1::bigint, $3::smallint, $4::text, $5::bigint, 0 from number
+union all select id, $2::bigint, $3::smallint, $4::text, -$5::bigint, 0 from number
 """
 
 
@@ -57,14 +68,24 @@ class Floor:
         )
         if not group:
             await self.connection.execute("update party set group_id = id where id = $1", party)
-        accounts = [
-            await self.connection.fetchval(
-                "insert into account (party_id, asset_id, kind, available) values ($1, $2, $3, $4) returning id",
-                party, asset, kind, amount,
-            )
-            for asset, kind, amount in ((1, "wallet", money), (2, "wallet", coins), (3, "custody", data))
-        ]  # fmt: skip
-        return Member(party, group or party, *accounts)
+        money_account = await self._account(party, 1, "wallet", money, Kind.TOPPED_UP)
+        coin_account = await self._account(party, 2, "wallet", coins, Kind.COIN_FUNDED)
+        data_account = await self._account(party, 3, "custody", data, Kind.RESERVED)
+        return Member(party, group or party, money_account, coin_account, data_account)
+
+    async def _account(self, party: int, asset: int, kind: str, amount: int, why: Kind) -> int:
+        """An account with what came in from the outside world, booked on both sides."""
+        account: int = await self.connection.fetchval(
+            "insert into account (party_id, asset_id, kind, available) values ($1, $2, $3, $4) returning id",
+            party,
+            asset,
+            kind,
+            amount,
+        )
+        if amount:
+            await self.connection.execute("update account set available = available - $1 where id = $2", amount, asset)
+            await self.connection.execute(_OPENING, account, asset, int(why), f"open_{account}", amount)
+        return account
 
     def order(self, member: Member, side: Literal["buy", "sell"], price: int, lots: int, **more: Any) -> PlaceOrder:
         """An order on the COIN book, or with ``instrument_id=2`` on the data book."""
@@ -116,7 +137,7 @@ async def fresh_database(new_database: Callable[[str], str], prefix: str = "engi
     await asyncio.to_thread(migrate, url)
     connection = await asyncpg.connect(raw_dsn(url))
     await connection.execute(SCHEMA_OF_THE_DAY)
-    for table in ("party", "asset", "instrument"):
+    for table in ("party", "asset", "instrument", "account"):
         await connection.execute(f"select setval(pg_get_serial_sequence('{table}', 'id'), 100)")
     await connection.close()
     return url

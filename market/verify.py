@@ -1,0 +1,298 @@
+"""Checks every invariant of the books against the live database: what holds, what doesn't, and where."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+
+import asyncpg
+import click
+
+from market.audit import GENESIS, broken_links
+from market.engine.store import chain_hash
+from market.replay import differences
+from market.settings import Settings
+from market.tables import AuditLinkRow
+
+SHOWN = 20
+"""Breaches that are listed of one invariant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant: the query gives a line for each breach."""
+
+    id: str
+    says: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of one check; no breach means that it holds."""
+
+    id: str
+    says: str
+    breaches: Sequence[str]
+
+
+CHECKS = (
+    Check(
+        "L1",
+        "Postings of every transfer sum to zero per asset",
+        """
+        select format('transfer %s is out by %s', transfer_id, sum(available_change + held_change))
+        from posting join account on account.id = account_id
+        group by transfer_id, asset_id having sum(available_change + held_change) <> 0
+        """,
+    ),
+    Check(
+        "L2",
+        "All accounts of an asset together come to zero",
+        """
+        select format('asset %s is out by %s', code, sum(available + held))
+        from account join asset on asset.id = asset_id group by code having sum(available + held) <> 0
+        """,
+    ),
+    Check(
+        "L3",
+        "Every balance is the sum of its postings, and nothing is negative that may not be",
+        """
+        select format('account %s has %s/%s, its postings say %s/%s', account.id, available, held, said.a, said.h)
+        from account left join (
+            select account_id, sum(available_change) as a, sum(held_change) as h from posting group by account_id
+        ) said on account_id = account.id
+        where available <> coalesce(said.a, 0) or held <> coalesce(said.h, 0)
+            or held < 0 or (available < 0 and not may_go_negative)
+        """,
+    ),
+    Check(
+        "L4",
+        "A trade, a payment or a redemption is settled or returned, never both",
+        """
+        select format('%s was both settled and returned', reference) from posting
+        where kind in (30, 31) group by reference having count(distinct kind) > 1
+        """,
+    ),
+    Check(
+        "L5",
+        "Held amounts are exactly what open orders, unsettled trades and pending payouts need",
+        """
+        with need as (
+            select account_id, case side when 1 then price_minor * open else open * lot_units end as amount
+            from orders join instrument on instrument.id = instrument_id where orders.state = 'open'
+            union all select money_account_id, amount_minor from delivery where status in ('pending', 'delivered')
+            union all select custody_account_id, quantity from delivery where status in ('pending', 'delivered')
+            union all select account_id, amount_minor from payout where status in ('requested', 'transferred')
+            union all select account_id, coins from redemption where status = 'requested'
+            union all select account_id, captured_minor - refunded_minor from payment join instruction
+                on subject_id = payment.id and instruction.kind = 'refund'
+                where instruction.status not in ('done', 'refused')
+        ), needed as (select account_id, sum(amount) as amount from need group by account_id)
+        select format('account %s holds %s, %s is needed', account.id, held, coalesce(amount, 0))
+        from account left join needed on account_id = account.id where held <> coalesce(amount, 0)
+        """,
+    ),
+    Check(
+        "L8",
+        "What a settled buyer paid is the seller's proceeds and the fee",
+        """
+        select format('trade %s paid %s, %s is booked', delivery.id, amount_minor, coalesce(-booked.paid, 0))
+        from delivery left join (
+            select reference, account_id, sum(held_change) as paid from posting where kind = 30 group by 1, 2
+        ) booked on reference = 'trd_' || delivery.id and account_id = money_account_id
+        where status = 'settled' and (booked.paid is null or -booked.paid <> amount_minor)
+        """,
+    ),
+    Check(
+        "L9",
+        "Coins in circulation are those that data was bought for, less those that became data",
+        """
+        select format('%s coins are out, %s are backed', coalesce(sum(available + held), 0), coalesce(max(backed), 0))
+        from account join asset on asset.id = asset_id cross join (
+            select sum(available_change + held_change) as backed from posting join account on account.id = account_id
+            where not may_go_negative and posting.kind in (60, 64)
+        ) backing where asset.kind = 'coin' and not may_go_negative
+        having coalesce(sum(available + held), 0) <> coalesce(max(backed), 0)
+        """,
+    ),
+    Check(
+        "B1",
+        "Every order is filled, open or cancelled to its quantity, and filled as often as its trades say",
+        """
+        select format('order %s says %s filled, its trades %s', orders.id, filled, coalesce(sum(traded.quantity), 0))
+        from orders left join trade traded on orders.id in (buy_order_id, sell_order_id)
+        group by orders.id, filled having filled <> coalesce(sum(traded.quantity), 0)
+        """,
+    ),
+    Check(
+        "B3",
+        "No book is crossed",
+        """
+        select format('instrument %s: bid %s, ask %s', instrument_id,
+            max(price_minor) filter (where side = 1), min(price_minor) filter (where side = 2))
+        from orders where state = 'open' group by instrument_id
+        having max(price_minor) filter (where side = 1) >= min(price_minor) filter (where side = 2)
+        """,
+    ),
+    Check(
+        "B4",
+        "Nobody traded with themselves, their household or their group",
+        """
+        select format('trade %s is within group %s', trade.id, buy.group_id)
+        from trade join orders buy on buy.id = buy_order_id join orders sell on sell.id = sell_order_id
+        where buy.group_id = sell.group_id or buy.party_id = sell.party_id
+        """,
+    ),
+    Check(
+        "B8",
+        "Every order and trade comes from the journal",
+        """
+        select format('order %s is not in the journal', id) from orders
+        where not exists (select from journal where seq = orders.id)
+        union all
+        select format('trade %s names order %s that does not exist', trade.id, named)
+        from trade cross join lateral (values (buy_order_id), (sell_order_id)) as part (named)
+        where not exists (select from orders where orders.id = named)
+        """,
+    ),
+    Check(
+        "B10",
+        "Epochs of a shard never fall",
+        """
+        select format('journal %s of shard %s falls to epoch %s', seq, shard, epoch) from (
+            select seq, shard, epoch, lag(epoch) over (partition by shard order by seq) as former from journal
+        ) step where epoch < former
+        """,
+    ),
+    Check(
+        "T2",
+        "Every trade has its delivery, and none is in limbo without anybody at work on it",
+        """
+        select format('trade %s has no delivery', id) from trade
+        where not exists (select from delivery where delivery.id = trade.id)
+        union all
+        select format('trade %s is %s and nobody is at work on it', delivery.id, delivery.status) from delivery
+        where status in ('pending', 'delivered') and not exists (
+            select from instruction where status in ('ready', 'claimed', 'unknown', 'dead') and (
+                (kind = 'deliver' and subject_id = delivery.id)
+                or (kind in ('finish_payment', 'capture', 'void') and subject_id = payment_id)
+            )
+        ) and not (
+            delivery.status = 'delivered' and exists (
+                select from orders where orders.payment_id = delivery.payment_id and state = 'open')
+        )
+        """,
+    ),
+    Check(
+        "T3",
+        "A settled trade is booked once, and a refunded one moved nothing",
+        """
+        select format('trade %s is %s, its books say otherwise', delivery.id, status) from delivery
+        where (status = 'settled') <> exists (
+            select from posting where kind = 30 and reference = 'trd_' || delivery.id
+        ) or (status = 'refunded') <> exists (
+            select from posting where kind = 31 and reference = 'trd_' || delivery.id
+        ) or (status = 'refunded' and carrier_reference is not null)
+        """,
+    ),
+    Check(
+        "T7",
+        "Captured money covers exactly what was delivered on the card, and refunds stay below it",
+        """
+        select format('payment %s took %s, %s was delivered', payment.id, captured_minor, sum(delivery.amount_minor))
+        from payment join delivery on payment_id = payment.id
+        where payment.status = 'succeeded' and delivery.status = 'settled'
+        group by payment.id, captured_minor having captured_minor <> sum(delivery.amount_minor)
+        """,
+    ),
+    Check(
+        "T8",
+        "Nobody sold more than was reserved: custody, deliveries and returns make up each reservation",
+        """
+        select format('custody %s reserved %s MB, %s MB were sold', custody.id, quantity_mb, sum(quantity))
+        from custody join delivery on custody_id = custody.id where delivery.status <> 'refunded'
+        group by custody.id, quantity_mb having sum(quantity) > quantity_mb
+        """,
+    ),
+)
+
+_GUARDED = """
+select format('%s is %s', name, setting) from pg_settings
+where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'data_checksums') and setting in ('off', 'local')
+"""
+_TRIGGERS = """
+select format('table %s can be rewritten: its guard is missing or off', guarded) from unnest(
+    array['posting', 'trade', 'journal', 'audit_link']) guarded
+where not exists (
+    select from pg_trigger
+    where tgrelid = guarded::regclass and tgname = guarded || '_is_append_only' and tgenabled = 'O'
+)
+"""
+
+
+def main(settings: Settings, as_json: bool) -> int:
+    """Check everything and say what was found; gives 1 when an invariant is broken, else 0."""
+    findings = asyncio.run(verify(settings.database_dsn))
+    broken = [finding for finding in findings if finding.breaches]
+    if as_json:
+        click.echo(json.dumps({"sound": not broken, "findings": [asdict(finding) for finding in findings]}))
+    else:
+        for finding in findings:
+            click.echo(f"{'BROKEN' if finding.breaches else 'holds '} {finding.id:<4} {finding.says}")
+            for breach in finding.breaches[:SHOWN]:
+                click.echo(f"            {breach}")
+    return 1 if broken else 0
+
+
+async def verify(dsn: str) -> list[Finding]:
+    """Every finding, from one snapshot of the database; nothing is locked and nothing written."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return [finding async for finding in _findings(connection)]
+    finally:
+        await connection.close()
+
+
+async def _findings(connection: asyncpg.Connection) -> AsyncIterator[Finding]:
+    yield Finding("D1", "The database keeps what it has acknowledged", await _lines(connection, _GUARDED))
+    yield Finding("L6", "The books can only be added to", await _lines(connection, _TRIGGERS))
+    for check in CHECKS:
+        yield Finding(check.id, check.says, await _lines(connection, check.query))
+    yield Finding("B5", "Replaying the journal gives the same trades and books", await differences(connection))
+    yield Finding("S3", "The audit chains are whole", await _broken_chains(connection))
+
+
+async def _lines(connection: asyncpg.Connection, query: str) -> list[str]:
+    return [row[0] for row in await connection.fetch(query)]
+
+
+async def _broken_chains(connection: asyncpg.Connection) -> list[str]:
+    """Follow each engine's chain through the journal, and the house's through its entries."""
+    found: list[str] = []
+    for (chain,) in await connection.fetch("select distinct chain from audit_link where chain <> 'house' order by 1"):
+        found += await _broken_engine_chain(connection, chain)
+    house = await connection.fetch("select * from audit_link where chain = 'house' order by number")
+    return found + broken_links(AuditLinkRow(**row) for row in house)
+
+
+async def _broken_engine_chain(connection: asyncpg.Connection, chain: str) -> list[str]:
+    links = await connection.fetch("select * from audit_link where chain = $1 order by number", chain)
+    shard = int(chain.removeprefix("engine-"))
+    journal = connection.cursor("select seq, command, answer from journal where shard = $1 order by seq", shard)
+    rows = await journal
+    former, found = GENESIS, []
+    for number, link in enumerate(links, start=1):
+        covered = []
+        while (row := await rows.fetchrow()) is not None:
+            covered.append((row["seq"], row["command"], row["answer"]))
+            if row["seq"] >= link["last_seq"]:
+                break
+        intact = link["former_hash"] == former and link["hash"] == chain_hash(former, covered)
+        if link["number"] != number or not intact:
+            found.append(f"{chain} link {link['number']} does not match the journal")
+        former = link["hash"]
+    if await rows.fetchrow() is not None:
+        found.append(f"{chain} ends before the journal does")
+    return found

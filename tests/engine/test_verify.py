@@ -1,0 +1,105 @@
+"""The verifier finds nothing in sound books, and each breach that is planted in them."""
+
+import random
+from typing import Literal
+
+import pytest
+
+import market.verify
+from market.engine.commands import AmendOrder, CancelOrder
+from market.verify import CHECKS, verify
+from tests.engine.factories import Floor
+
+BREACHES = {
+    "L1": "update posting set available_change = available_change + 1 where kind >= 20 and account_id > 100",
+    "L2": "update account set available = available + 1 where id = 1",
+    "L3": "update account set available = available + 5 where id = (select max(id) from account)",
+    "L4": """insert into posting (transfer_id, account_id, kind, reference, available_change, held_change)
+        select kind, 101, kind, 'trd_1', 0, 0 from (values (30), (31)) of_both (kind)""",
+    "L5": "update account set available = available - 7, held = held + 7 where id = (select max(id) from account)",
+    "L6": "alter table posting disable trigger posting_is_append_only",
+    "L8": "update delivery set status = 'settled' where id = (select min(id) from delivery)",
+    "L9": "update posting set available_change = available_change + 100 where kind = 60 and account_id > 100",
+    "B1": "update orders set filled = filled - 1 where id = (select min(id) from orders where filled > 0)",
+    "B3": "update orders set price_minor = 1000 where side = 1 and state = 'open'",
+    "B4": """update orders set group_id = (select group_id from orders s join trade on sell_order_id = s.id
+        where buy_order_id = orders.id limit 1) where id = (select min(buy_order_id) from trade)""",
+    "B5": "update trade set quantity = quantity + 1 where id = (select max(id) from trade)",
+    "B8": "delete from journal where seq = (select max(buy_order_id) from trade)",
+    "B10": "update journal set epoch = 99 where seq = (select min(seq) from journal)",
+    "T2": "update instruction set status = 'done' where kind = 'deliver'",
+    "T3": "update delivery set status = 'refunded' where id = (select max(id) from delivery)",
+    "T7": """with paid as (insert into payment (party_id, key, kind, account_id, amount_minor, captured_minor, currency,
+            payment_method, status) values (1, 'k', 'card_hold', 1, 10, 10, 'CNY', 'card', 'succeeded') returning id)
+        update delivery set payment_id = (select id from paid), status = 'settled'
+        where id = (select min(id) from delivery)""",
+    "T8": """with sold as (insert into custody (party_id, key, line_id, account_id, carrier, bucket_id, quantity_mb,
+            status, expires_at) values (1, 'k', 1, 1, 'CMCC', 'b', 1, 'reserved', now()) returning id)
+        update delivery set custody_id = (select id from sold)""",
+    "S3": "update journal set answer = answer || ' ' where seq = (select max(seq) from journal)",
+}
+
+
+async def _trade_at_random(floor: Floor, seed: int, steps: int = 120) -> None:
+    draw = random.Random(seed)
+    members = [await floor.member() for _ in range(6)]
+    open_orders: list[tuple[int, int]] = []
+    for step in range(steps):
+        member = draw.choice(members)
+        if open_orders and draw.random() < 0.3:
+            owner, order_id = open_orders.pop(draw.randrange(len(open_orders)))
+            if draw.random() < 0.5:
+                await floor.gateway.submit(CancelOrder(owner, f"c{step}", b"", 1, order_id))
+            else:
+                price, lots = draw.randint(90, 110), draw.randint(1, 9)
+                await floor.gateway.submit(AmendOrder(owner, f"a{step}", b"", 1, order_id, price, lots))
+            continue
+        side: Literal["buy", "sell"] = "buy" if draw.random() < 0.5 else "sell"
+        answer = await floor.place(member, side, draw.randint(90, 110), draw.randint(1, 9))
+        if answer.state == "open" and answer.order_id is not None:
+            open_orders.append((member.id, answer.order_id))
+
+
+async def _broken(floor: Floor) -> set[str]:
+    return {finding.id for finding in await verify(floor.dsn) if finding.breaches}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_sound_books_pass_every_check(floor: Floor, seed: int) -> None:
+    await _trade_at_random(floor, seed)
+
+    # The tests' server runs without fsync, which is exactly what D1 has to say.
+    assert await _broken(floor) <= {"D1"}
+    assert await floor.connection.fetchval("select count(*) from trade") > 10
+
+
+async def test_every_planted_breach_is_found(floor: Floor) -> None:
+    await _trade_at_random(floor, 4)
+    assert set(BREACHES) >= {check.id for check in CHECKS}
+
+    missed = []
+    for check, breach in BREACHES.items():
+        transaction = floor.connection.transaction()
+        await floor.connection.execute("set session_replication_role = replica")
+        await transaction.start()
+        await floor.connection.execute(breach)
+        found = await _findings_inside(floor)
+        await transaction.rollback()
+        if check not in found:
+            missed.append(check)
+
+    assert not missed
+
+
+async def _findings_inside(floor: Floor) -> set[str]:
+    """What the verifier finds within a transaction that will be rolled back."""
+    return {finding.id async for finding in market.verify._findings(floor.connection) if finding.breaches}
+
+
+async def test_a_database_that_may_lose_commits_is_not_called_sound(floor: Floor) -> None:
+    name = await floor.connection.fetchval("select quote_ident(current_database())")
+    await floor.connection.execute(f"alter database {name} set synchronous_commit = off")
+
+    findings = {finding.id: finding for finding in await verify(floor.dsn)}
+
+    assert any("synchronous_commit" in breach for breach in findings["D1"].breaches)
