@@ -111,6 +111,14 @@ def test_only_an_open_order_can_be_amended() -> None:
         Book().amend(1, price=100, quantity=1)
 
 
+def test_an_order_cannot_be_amended_to_no_price() -> None:
+    book = a_book(QUEUE)
+
+    with pytest.raises(AssertionError):
+        book.amend(1, price=0, quantity=5)
+    assert drawn(book) == QUEUE
+
+
 def test_a_table_is_drawn_as_it_was_read() -> None:
     text = table("""
         sell 103 | #1 5
