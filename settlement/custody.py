@@ -1,13 +1,20 @@
 """Data of sellers, set aside at the carrier and mirrored in the books. The caller commits."""
 
-from sqlalchemy import select
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from settlement import accounts
-from settlement.carriers.errors import CarrierMismatch
+from settlement.carriers.errors import CarrierMismatch, CarrierRefused
 from settlement.carriers.values import Reservation, ReservationStatus
 from settlement.funding import asset_of, instruct
-from settlement.ledger import Kind
+from settlement.instructions import Absent, Done, Outcome
+from settlement.ledger import Kind, Ledger
+from settlement.ledger_tables import AccountRow
+from settlement.naming import external_id
+from settlement.steps import Ended, Loaded, Numbers, Outside, Postponed, Step
 from settlement.tables import CustodyRow
 
 
@@ -81,3 +88,86 @@ async def _locked(session: AsyncSession, custody_id: int) -> CustodyRow:
     if row is None:
         raise UnknownCustody(f"There is no custody {custody_id}.")
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A reservation to be given back."""
+
+    custody_id: int
+    carrier: str
+    reservation_id: str
+    reserved_as: str
+    """The name under which it was reserved, by which the carrier can be asked for it."""
+
+    @property
+    def fingerprint(self) -> str:
+        return f"release {self.reservation_id}"
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        return ()
+
+
+async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[Release]:
+    """Take what nobody sold or holds out of the books. Waits while an order or a delivery still holds some of it."""
+    custodies = list(
+        await session.scalars(
+            select(CustodyRow).where(CustodyRow.id.in_(ids)).order_by(CustodyRow.id).with_for_update(key_share=True)
+        )
+    )
+    assets = await _assets(session, custodies)
+    worlds = {asset: await accounts.house_account(session, "carrier", asset) for asset in sorted(set(assets.values()))}
+    ledger = await accounts.lock(session, {*assets, *worlds.values()})
+
+    loaded = {row.id: _release(row, ledger, worlds[assets[row.account_id]], mark) for row in custodies}
+
+    await accounts.save(session, ledger)
+    return loaded
+
+
+def _release(row: CustodyRow, ledger: Ledger, world: int, mark: str) -> Release | Postponed | Done:
+    account = ledger.accounts[row.account_id]
+    if account.held:
+        return Postponed("An order or a delivery still holds some of it.")
+    if row.status == "requested":
+        return Postponed("The carrier has not said whether it is reserved.")
+    if row.status in {"released", "refused"} or (row.status == "reserved" and not account.available):
+        return Done()  # all of it was delivered, so nothing is left to release
+    if account.available:
+        ledger.move(Kind.UNRESERVED, reference_of(row.id), source=account.id, target=world, amount=account.available)
+    row.status = "releasing"
+    assert row.reservation_id is not None
+    return Release(row.id, row.carrier, row.reservation_id, external_id(mark, "reserve", row.id))
+
+
+async def send(outside: Outside, release: Release, numbers: Numbers) -> Outcome:
+    try:
+        await outside.carriers[release.carrier].release(release.reservation_id)
+    except CarrierRefused:
+        if isinstance(answer := await ask(outside, release, numbers), Done):
+            return answer  # it lapsed or was used up: nothing is set aside any more
+        raise
+    return Done(release.reservation_id)
+
+
+async def ask(outside: Outside, release: Release, numbers: Numbers) -> Outcome:  # noqa: ARG001 - one shape for all
+    found = await outside.carriers[release.carrier].find_reservation(release.reserved_as)
+    if found is not None and found.status in {ReservationStatus.HELD, ReservationStatus.PENDING}:
+        return Absent()
+    return Done(release.reservation_id)
+
+
+async def book(session: AsyncSession, ended: Sequence[Ended[Release]]) -> set[int]:
+    ids = [end.subject_id for end in ended]
+    released = update(CustodyRow).where(CustodyRow.id.in_(ids), CustodyRow.status.in_(("reserved", "releasing")))
+    return set(await session.scalars(released.values(status="released").returning(CustodyRow.party_id)))
+
+
+async def _assets(session: AsyncSession, custodies: Sequence[CustodyRow]) -> dict[int, int]:
+    wanted = [row.account_id for row in custodies]
+    rows = await session.execute(select(AccountRow.id, AccountRow.asset_id).where(AccountRow.id.in_(wanted)))
+    return {row.id: row.asset_id for row in rows}
+
+
+RELEASE = Step("release", load, send, ask, book)

@@ -1,0 +1,124 @@
+"""The settlement program: the workers of `settlement`, given the market's numbers, channels and signals."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+import uvloop
+from redis.exceptions import RedisError
+from sqlalchemy import select
+
+from market.announcing import announce
+from market.engine.commands import SETTLEMENT_WAKE, party_channel
+from market.installation import mark
+from market.settings import Settings
+from market.tables import LineRow
+from market.venue import Venue, open_venue
+from settlement.steps import Outside
+from settlement.waiting import first
+from settlement.worker import run
+
+log = structlog.get_logger()
+
+POOL = 12
+RECONNECT_SECONDS = 1.0
+FOUNDING_SECONDS = 1.0
+
+
+def main(settings: Settings) -> None:
+    """Carry out settlement instructions until told to stop; then finish what was begun."""
+    _configure_logs()
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_venue(settings, pool_size=POOL) as venue:
+        outside = await _outside(venue, stop)
+        if outside is not None:
+            await settle(venue, outside, stop)
+
+
+async def settle(venue: Venue, outside: Outside, stop: asyncio.Event) -> None:
+    """Run one worker on this venue until ``stop`` is set."""
+    worker = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+
+    async def tell(parties: Iterable[int]) -> None:
+        await announce(venue.redis, *map(party_channel, sorted(parties)))
+
+    wake = asyncio.Event()
+    async with _listening(venue, wake):
+        log.info("settlement_started", worker=worker, carriers=sorted(outside.carriers))
+        await run(outside, venue.sessions, tell, wake=wake, stop=stop, worker=worker)
+        log.info("settlement_stopped", worker=worker)
+
+
+def outside_of(venue: Venue, installation: str, provider_patience: timedelta = timedelta(seconds=60)) -> Outside:
+    """Everybody that settlement talks to, with the numbers of our lines behind one question."""
+
+    async def numbers_of(line_ids: Sequence[int]) -> dict[int, str]:
+        query = select(LineRow.id, LineRow.number_sealed)
+        async with venue.sessions() as session:
+            rows = await session.execute(query.where(LineRow.id.in_(line_ids), LineRow.state != "closed"))
+        return {row.id: venue.vault.open(row.number_sealed) for row in rows}
+
+    return Outside(venue.carriers, venue.payments, numbers_of, installation, provider_patience)
+
+
+async def _outside(venue: Venue, stop: asyncio.Event) -> Outside | None:
+    """Wait for the house to be founded: before that there is nothing to settle, and no name to settle it under."""
+    while not stop.is_set():
+        try:
+            async with venue.sessions() as session:
+                return outside_of(venue, await mark(session))
+        except LookupError:
+            await first(stop.wait(), timeout_seconds=FOUNDING_SECONDS)
+    return None
+
+
+@asynccontextmanager
+async def _listening(venue: Venue, wake: asyncio.Event) -> AsyncIterator[None]:
+    """Set ``wake`` whenever somebody says that instructions are due. Without Redis the worker looks by itself."""
+    task = asyncio.create_task(_listen(venue, wake))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _listen(venue: Venue, wake: asyncio.Event) -> None:
+    while True:
+        try:
+            async with venue.redis.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe(SETTLEMENT_WAKE)
+                wake.set()
+                async for _ in channel.listen():
+                    wake.set()
+        except (RedisError, OSError) as error:
+            log.warning("settlement_not_listening", error=type(error).__name__)
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+
+def _configure_logs() -> None:
+    """JSON lines on standard error. They name instructions and parties by id; no number and no secret reaches them."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

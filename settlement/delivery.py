@@ -1,0 +1,287 @@
+"""Delivery versus payment: the data moves at the carrier, then the money moves here. Both, or neither."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from settlement import accounts
+from settlement.accounts import HOUSE, Place
+from settlement.carriers.values import Movement, MovementKind, MovementStatus
+from settlement.instructions import Absent, Contradicted, Done, Lost, Outcome, Refused
+from settlement.ledger import Kind, Ledger, Posting
+from settlement.ledger_tables import AccountRow
+from settlement.naming import external_id
+from settlement.steps import HOUSE_LANE, Ended, Numbers, Outside, Step
+from settlement.tables import CustodyRow, DeliveryRow
+
+WALLET = "wallet"
+"""The payment reference of a trade that was paid out of a wallet."""
+
+_END = text("""
+    update delivery set status = change.status, reason = change.reason,
+        carrier_reference = coalesce(change.carrier_reference, delivery.carrier_reference),
+        payment_reference = coalesce(change.payment_reference, delivery.payment_reference),
+        delivered_at = coalesce(change.delivered_at, delivery.delivered_at), ended_at = change.ended_at
+    from unnest(
+        cast(:ids as bigint[]), cast(:statuses as text[]), cast(:reasons as text[]), cast(:carrier as text[]),
+        cast(:payment as text[]), cast(:delivered as timestamptz[]), cast(:ended as timestamptz[])
+    ) as change (id, status, reason, carrier_reference, payment_reference, delivered_at, ended_at)
+    where delivery.id = change.id
+""")
+_HURRY = text("""
+    update instruction set not_before = least(not_before, now()) where id in (
+        select id from instruction
+        where status = 'ready' and (
+            kind = 'release' and subject_id = any(cast(:custodies as bigint[]))
+            or kind = 'finish_payment' and subject_id = any(cast(:payments as bigint[]))
+        )
+        order by id for no key update skip locked
+    )
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One trade to be delivered: how much of whose data to which line, and who is paid what for it."""
+
+    id: int
+    external_id: str
+    carrier: str | None
+    custody_id: int | None
+    reservation_id: str | None
+    custody_account_id: int
+    asset_id: int
+    quantity: int
+    receiver_line_id: int | None
+    coin_account_id: int | None
+    money_account_id: int
+    money_asset_id: int
+    payment_id: int | None
+    amount_minor: int
+    fee_minor: int
+    proceeds_account_id: int
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.external_id} {self.reservation_id} {self.receiver_line_id} {self.quantity}"
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        return () if self.receiver_line_id is None else (self.receiver_line_id,)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a delivery stands from now on."""
+
+    id: int
+    status: str
+    reason: str | None = None
+    carrier_reference: str | None = None
+    payment_reference: str | None = None
+    delivered_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+def reference_of(trade_id: int) -> str:
+    """The ledger's reference for the settlement of one trade."""
+    return f"trd_{trade_id}"
+
+
+async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> dict[int, Delivery]:
+    custody_account, money_account = AccountRow.__table__.alias(), AccountRow.__table__.alias()
+    rows = await session.execute(
+        select(DeliveryRow, CustodyRow.reservation_id, custody_account.c.asset_id, money_account.c.asset_id)
+        .join(custody_account, custody_account.c.id == DeliveryRow.custody_account_id)
+        .join(money_account, money_account.c.id == DeliveryRow.money_account_id)
+        .outerjoin(CustodyRow, CustodyRow.id == DeliveryRow.custody_id)
+        .where(DeliveryRow.id.in_(ids))
+    )
+    return {row.id: _delivery(row, reservation, data, money, mark) for row, reservation, data, money in rows}
+
+
+def _delivery(row: DeliveryRow, reservation_id: str | None, asset_id: int, money_asset_id: int, mark: str) -> Delivery:
+    return Delivery(
+        id=row.id,
+        external_id=external_id(mark, "deliver", row.id),
+        carrier=row.carrier,
+        custody_id=row.custody_id,
+        reservation_id=reservation_id,
+        custody_account_id=row.custody_account_id,
+        asset_id=asset_id,
+        quantity=row.quantity,
+        receiver_line_id=row.receiver_line_id,
+        coin_account_id=row.coin_account_id,
+        money_account_id=row.money_account_id,
+        money_asset_id=money_asset_id,
+        payment_id=row.payment_id,
+        amount_minor=row.amount_minor,
+        fee_minor=row.fee_minor,
+        proceeds_account_id=row.proceeds_account_id,
+    )
+
+
+async def send(outside: Outside, delivery: Delivery, numbers: Numbers) -> Outcome:
+    if delivery.carrier is None:
+        return Done()  # coins move in our own books alone
+    if delivery.reservation_id is None:
+        return Refused("The seller's data was never reserved at the carrier.")
+    number = numbers.get(delivery.receiver_line_id or 0)
+    if number is None:
+        return Refused("The receiver's line no longer has a number.")
+    carrier = outside.carriers[delivery.carrier]
+    movement = await carrier.settle(delivery.reservation_id, number, delivery.quantity, delivery.external_id)
+    return _outcome(movement)
+
+
+async def ask(outside: Outside, delivery: Delivery, numbers: Numbers) -> Outcome:
+    if delivery.carrier is None:
+        return Absent()
+    movement = await outside.carriers[delivery.carrier].find_movement(delivery.external_id)
+    if movement is None:
+        return Absent()
+    asked = (MovementKind.SETTLE, delivery.quantity, delivery.reservation_id)
+    said = (movement.kind, movement.amount_mb, movement.reservation_id)
+    if asked != said or movement.receiver_msisdn != numbers.get(
+        delivery.receiver_line_id or 0, movement.receiver_msisdn
+    ):
+        return Contradicted(f"The carrier holds another movement under our id: {movement.id}.")
+    return _outcome(movement)
+
+
+def _outcome(movement: Movement) -> Outcome:
+    if movement.status is MovementStatus.DONE:
+        return Done(movement.id, movement.at)
+    if movement.status is MovementStatus.FAILED:
+        return Refused("The carrier took the instruction and then failed to carry it out.")
+    return Lost("the carrier has accepted it and is at work", soon=True)
+
+
+async def book(session: AsyncSession, ended: Sequence[Ended[Delivery]]) -> set[int]:
+    """The data has moved. A wallet's trade is settled; a card's waits, delivered, for the capture of its hold."""
+    done = [(end, end.request) for end in ended if end.request is not None]
+    paid = [(end, delivery) for end, delivery in done if delivery.payment_id is None]
+    await hurry(session, [delivery for _, delivery in done])
+
+    ledger = await settle(session, [delivery for _, delivery in paid])
+
+    endings = [
+        Ending(
+            delivery.id,
+            status="settled" if delivery.payment_id is None else "delivered",
+            carrier_reference=end.done.reference,
+            payment_reference=WALLET if delivery.payment_id is None else None,
+            delivered_at=end.done.at or end.at,
+            ended_at=end.at if delivery.payment_id is None else None,
+        )
+        for end, delivery in done
+    ]
+    await write_endings(session, endings)
+    return parties(ledger)
+
+
+async def settle(session: AsyncSession, deliveries: Sequence[Delivery]) -> Ledger:
+    """Let go of both holds at once: the seller's data leaves the books, the buyer's money reaches the seller."""
+    house = await accounts.find_or_create(session, house_places(deliveries))
+    ledger = await accounts.lock(session, {*house.values(), *accounts_of(deliveries)})
+    for delivery in deliveries:
+        target = delivery.coin_account_id or house[_world(delivery)]
+        postings = [
+            Posting(delivery.custody_account_id, held=-delivery.quantity),
+            Posting(target, delivery.quantity),
+            Posting(delivery.money_account_id, held=-delivery.amount_minor),
+            Posting(delivery.proceeds_account_id, delivery.amount_minor - delivery.fee_minor),
+            Posting(house[_fees(delivery)], delivery.fee_minor),
+        ]
+        moved = [posting for posting in postings if posting.available or posting.held]
+        ledger.transfer(Kind.SETTLED, reference_of(delivery.id), *moved)
+    await accounts.save(session, ledger)
+    return ledger
+
+
+async def undo(session: AsyncSession, ended: Sequence[Ended[Delivery]]) -> set[int]:
+    """The data will not move: the buyer's money is free again, and so is the seller's data."""
+    refused = [(end, end.request) for end in ended if end.request is not None]
+    await hurry(session, [delivery for _, delivery in refused])
+
+    ledger = await accounts.lock(session, accounts_of([delivery for _, delivery in refused]))
+    for _, delivery in refused:
+        ledger.transfer(
+            Kind.REFUNDED,
+            reference_of(delivery.id),
+            Posting(delivery.money_account_id, delivery.amount_minor, -delivery.amount_minor),
+            Posting(delivery.custody_account_id, delivery.quantity, -delivery.quantity),
+        )
+    await accounts.save(session, ledger)
+
+    await write_endings(
+        session, [Ending(delivery.id, "refunded", reason=end.reason, ended_at=end.at) for end, delivery in refused]
+    )
+    return parties(ledger)
+
+
+async def hurry(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
+    """What waits for these deliveries is due now. Comes before accounts are locked; what is being worked on is left."""
+    await session.execute(
+        _HURRY,
+        {
+            "custodies": [delivery.custody_id for delivery in deliveries if delivery.custody_id is not None],
+            "payments": [delivery.payment_id for delivery in deliveries if delivery.payment_id is not None],
+        },
+    )
+
+
+async def write_endings(session: AsyncSession, endings: Sequence[Ending]) -> None:
+    await session.execute(
+        _END,
+        {
+            "ids": [ending.id for ending in endings],
+            "statuses": [ending.status for ending in endings],
+            "reasons": [ending.reason for ending in endings],
+            "carrier": [ending.carrier_reference for ending in endings],
+            "payment": [ending.payment_reference for ending in endings],
+            "delivered": [ending.delivered_at for ending in endings],
+            "ended": [ending.ended_at for ending in endings],
+        },
+    )
+
+
+def parties(ledger: Ledger) -> set[int]:
+    """Everybody whose accounts were touched, but for the house itself."""
+    return {account.party_id for account in ledger.accounts.values()} - {HOUSE}
+
+
+def house_places(deliveries: Sequence[Delivery]) -> list[Place]:
+    """The house's own accounts that a settlement of these touches."""
+    worlds = [_world(delivery) for delivery in deliveries if delivery.coin_account_id is None]
+    return [*map(_fees, deliveries), *worlds]
+
+
+def accounts_of(deliveries: Iterable[Delivery]) -> set[int]:
+    """The sellers' and buyers' accounts."""
+    ids = {
+        account
+        for delivery in deliveries
+        for account in (
+            delivery.custody_account_id,
+            delivery.money_account_id,
+            delivery.proceeds_account_id,
+            delivery.coin_account_id,
+        )
+    }
+    return {account for account in ids if account is not None}
+
+
+def _fees(delivery: Delivery) -> Place:
+    """Fees are kept by carrier, so that the carriers' settlements do not queue for one row."""
+    return Place(HOUSE, delivery.money_asset_id, "fees", delivery.carrier or HOUSE_LANE)
+
+
+def _world(delivery: Delivery) -> Place:
+    return Place(HOUSE, delivery.asset_id, "carrier")
+
+
+DELIVER = Step("deliver", load, send, ask, book, undo, gives_up=True)

@@ -1,0 +1,245 @@
+"""One lane of work: the instructions of one carrier, of the provider, or of the house."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from settlement.claims import Claim, Result, Steps, conclude, judged, take
+from settlement.failpoints import Failed, failpoint
+from settlement.instructions import DELAYS, Contradicted, Done, Lost, Outcome, Rules, State, Undone
+from settlement.steps import Ended, Numbers, Outside, outcome_of_asking, outcome_of_sending
+from settlement.trouble import LASTING, TROUBLE, words
+from settlement.waiting import first
+
+log = structlog.get_logger()
+
+AT_ONCE = 16
+"""Calls that one lane has in the air."""
+BATCH = 200
+"""Results that are written in one go."""
+TRIES = 4
+PAUSE_SECONDS = 1.0
+SEND_WITHIN_SECONDS = 4.0
+"""What could not be sent so long after it was taken is put back: the time that is left may not do for the call."""
+
+Announce = Callable[[Iterable[int]], Awaitable[None]]
+Ending = tuple[Claim, Outcome]
+
+
+@dataclass(eq=False)
+class Lane:
+    """Takes what is due, calls, and writes down outcomes as they come: whatever has come in is written together.
+
+    A slow call keeps one of the places in the air and nothing else; a slow carrier
+    keeps its own lane and no other.
+    """
+
+    name: str
+    outside: Outside
+    steps: Steps
+    sessions: async_sessionmaker[AsyncSession]
+    announce: Announce
+    worker: str
+    changed: Callable[[], None]
+    """Called after every commit: something may have become due, here or on another lane."""
+    at_once: int = AT_ONCE
+    due: asyncio.Event = field(default_factory=asyncio.Event)
+    _turns: Iterable[int] = field(default_factory=count)
+    _calls: set[asyncio.Task[None]] = field(default_factory=set)
+    _endings: asyncio.Queue[Ending] = field(default_factory=asyncio.Queue)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; what was taken by then is finished, each call within its own deadline."""
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(self._write_for_ever())
+            while not stop.is_set():
+                if not await self._turn(group):
+                    await first(self._something_to_do(), stop.wait())
+            if self._calls:
+                await asyncio.wait(set(self._calls))
+            await self._endings.join()
+            writer.cancel()
+
+    async def _something_to_do(self) -> None:
+        """There is work, and a place for it."""
+        await self.due.wait()
+        if len(self._calls) >= self.at_once:
+            await asyncio.wait(set(self._calls), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _turn(self, group: asyncio.TaskGroup) -> bool:
+        """Take what is due, as far as there are places, and start on it. Says whether to look again at once."""
+        places = self.at_once - len(self._calls)
+        if places <= 0:
+            return False
+        self.due.clear()
+        started = asyncio.get_running_loop().time()
+        try:
+            claims = await self._take(places)
+        except TROUBLE as error:
+            log.warning("settlement_take_failed", lane=self.name, error=words(error))
+            await asyncio.sleep(PAUSE_SECONDS)
+            return False
+        failpoint("settle.after_claim")
+        numbers = await self._numbers(claims)
+        for claim in claims:
+            task = group.create_task(self._perform(claim, numbers, started))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        return len(claims) == places
+
+    async def _take(self, places: int) -> list[Claim]:
+        async with self.sessions() as session:
+            claims = await take(
+                session,
+                self.steps,
+                self.name,
+                limit=places,
+                holder=f"{self.worker}/{next(iter(self._turns))}",
+                patience=self.outside.patience(self.name),
+                budget=self.outside.longest_call(self.name),
+                mark=self.outside.mark,
+            )
+            await session.commit()
+        return claims
+
+    async def _numbers(self, claims: Sequence[Claim]) -> Numbers | None:
+        """The numbers that these claims need; None when they can't be had at the moment."""
+        lines = {line for claim in claims if claim.request is not None for line in claim.request.lines}
+        if not lines:
+            return {}
+        try:
+            return await self.outside.numbers_of(sorted(lines))
+        except TROUBLE as error:
+            log.warning("settlement_numbers_failed", lane=self.name, error=words(error))
+            return None
+
+    async def _perform(self, claim: Claim, numbers: Numbers | None, started: float) -> None:
+        outcome = claim.outcome or await self._call(claim, numbers, started)
+        failpoint("settle.after_send")
+        self._endings.put_nowait((claim, outcome))
+
+    async def _call(self, claim: Claim, numbers: Numbers | None, started: float) -> Outcome:
+        """Make the call before the deadline; after it the claim may be another's."""
+        if numbers is None or asyncio.get_running_loop().time() > started + SEND_WITHIN_SECONDS:
+            return Undone("it could not be sent in time")
+        step = self.steps[claim.kind]
+        call, outcome_of = (step.ask, outcome_of_asking) if claim.attempt.asking else (step.send, outcome_of_sending)
+        try:
+            async with asyncio.timeout_at(started + self.outside.longest_call(self.name).total_seconds()):
+                return await outcome_of(call(self.outside, claim.request, numbers))
+        except TimeoutError:
+            return Lost("no answer in time")
+        except Exception as error:  # a mistake of ours must not stop the lane, and leaves the outcome open
+            log.exception("settlement_call_failed", lane=self.name, kind=claim.kind, subject=claim.subject_id)
+            return Lost(f"our own mistake: {type(error).__name__}")
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            endings = [await self._endings.get()]
+            while len(endings) < BATCH and not self._endings.empty():
+                endings.append(self._endings.get_nowait())
+            await self._write(endings)
+            for _ in endings:
+                self._endings.task_done()
+
+    async def _write(self, endings: Sequence[Ending]) -> None:
+        """Write outcomes, those of a kind and an end together; one that the books refuse is left to a person."""
+        for tries in range(1, TRIES + 1):
+            try:
+                await self._write_groups(endings)
+            except TROUBLE as error:
+                log.warning("settlement_write_failed", lane=self.name, error=words(error), tries=tries)
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                return
+        log.error("settlement_results_dropped", lane=self.name, count=len(endings))  # they will be asked for
+
+    async def _write_groups(self, endings: Sequence[Ending]) -> None:
+        async with self.sessions() as session:
+            now = (await session.execute(select(func.now()))).scalar_one()
+        groups: dict[tuple[str, State], list[Result]] = {}
+        for claim, outcome in endings:
+            result = judged(claim, outcome, self._rules(claim.kind), now)
+            self._tell(result)
+            state = result.verdict.state
+            books = state in {State.DONE, State.REFUSED}
+            groups.setdefault((claim.kind if books else "", state if books else State.UNKNOWN), []).append(result)
+        for group in groups.values():
+            await self._write_group(group)
+
+    async def _write_group(self, results: Sequence[Result]) -> None:
+        try:
+            told = await self._commit(results)
+        except Failed:
+            raise
+        except Exception as error:
+            if isinstance(error, TROUBLE) and not isinstance(error, LASTING):
+                raise
+            await self._write_apart(results, error)
+        else:
+            self.changed()
+            await self.announce(told)
+
+    async def _write_apart(self, results: Sequence[Result], error: Exception) -> None:
+        """One of these is refused by the books: find it, and leave it to a person."""
+        if len(results) > 1:
+            for result in results:
+                await self._write_group([result])
+            return
+        (result,) = results
+        log.error("settlement_books_refuse", lane=self.name, kind=result.claim.kind, subject=result.claim.subject_id)
+        stuck = Contradicted(f"The books refuse it ({type(error).__name__}): {error}"[:500])
+        now = result.verdict.last_sent_at
+        await self._commit([judged(result.claim, stuck, self._rules(result.claim.kind), now)])
+
+    async def _commit(self, results: Sequence[Result]) -> set[int]:
+        """Write the end of claims of one kind, and what it does to the books, in one transaction."""
+        async with self.sessions() as session:
+            standing = await conclude(session, results)
+            told = await self._book(session, standing) if standing else set()
+            failpoint("settle.before_write")
+            await session.commit()
+        return told
+
+    async def _book(self, session: AsyncSession, results: Sequence[Result]) -> set[int]:
+        now = (await session.execute(select(func.now()))).scalar_one()
+        state, step = results[0].verdict.state, self.steps.get(results[0].claim.kind)
+        if step is None or state not in {State.DONE, State.REFUSED}:
+            return set()
+        ended = [Ended(one.claim.subject_id, one.claim.request, now, **_how(one)) for one in results]
+        if state is State.DONE:
+            return await step.book(session, ended)
+        assert step.undo is not None
+        return await step.undo(session, ended)
+
+    def _rules(self, kind: str) -> Rules:
+        patience = self.outside.patience(self.name)
+        if kind in self.steps:
+            return self.steps[kind].rules(patience)
+        return Rules(patience, undoable=False, gives_up=False, sends=1, delays=DELAYS)
+
+    def _tell(self, result: Result) -> None:
+        """Everything but plain success goes to the log; ids only, never a number or a name."""
+        if result.verdict.state is State.DONE:
+            return
+        log.info(
+            "settlement_step",
+            lane=self.name,
+            kind=result.claim.kind,
+            subject=result.claim.subject_id,
+            attempt=result.claim.attempt.number,
+            asked=result.claim.attempt.asking,
+            state=result.verdict.state.value,
+            reason=result.verdict.reason,
+        )
+
+
+def _how(result: Result) -> dict[str, Any]:
+    outcome = result.outcome
+    return {"reason": result.verdict.reason or ""} | ({"done": outcome} if isinstance(outcome, Done) else {})

@@ -1,0 +1,180 @@
+"""The rounds: what was asked for and never answered, what nobody came back for, and payouts on their way."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from settlement import custody, funding, payouts
+from settlement.carriers.errors import CarrierError
+from settlement.lane import Announce
+from settlement.ledger import InsufficientFunds, LedgerRefusal
+from settlement.ledger_tables import AccountRow
+from settlement.naming import external_id
+from settlement.payments.errors import PaymentError
+from settlement.payments.values import PaymentStatus
+from settlement.steps import PROVIDER_LANE, Outside
+from settlement.tables import CustodyRow, DeliveryRow, InstructionRow, PaymentRow, PayoutRow
+
+log = structlog.get_logger()
+
+SILENCE = timedelta(minutes=1)
+"""An answer that has not come by then won't come to the one who asked."""
+ORPHANED = timedelta(minutes=15)
+"""By then nobody comes back for a custody or a card hold that no order uses."""
+ABANDONED = timedelta(hours=24)
+"""By then nobody comes back to confirm a card payment."""
+RETURNABLE = timedelta(days=7)
+"""How long a bank may send a payout back after it was paid."""
+BATCH = 200
+SOONEST = timedelta(seconds=5)
+LATEST = timedelta(hours=1)
+
+Sessions = async_sessionmaker[AsyncSession]
+Act = Callable[[Sessions, Outside, Any, datetime], Awaitable[set[int]]]
+
+
+@dataclass
+class Pace:
+    """Asks about one thing the seldomer the older it is: again after a quarter of its age. In memory only."""
+
+    _next: dict[tuple[str, int], datetime] = field(default_factory=dict)
+
+    def due(self, kind: str, rows: Sequence[Any], now: datetime) -> list[Any]:
+        """Those whose turn it is. What is no longer among the rows is forgotten."""
+        known = {(kind, row.id): self._next.get((kind, row.id), now) for row in rows}
+        others = {key: at for key, at in self._next.items() if key[0] != kind}
+        turn = [row for row in rows if known[kind, row.id] <= now]
+        for row in turn:
+            known[kind, row.id] = now + min(max((now - row.created_at) / 4, SOONEST), LATEST)
+        self._next = others | known
+        return turn
+
+
+async def sweep(sessions: Sessions, outside: Outside, announce: Announce, pace: Pace) -> None:
+    """One round. Each thing is asked about on its own, so that one that fails keeps no other waiting."""
+    for kind, open_rows, act in ROUND:
+        async with sessions() as session:
+            now = (await session.execute(select(func.now()))).scalar_one()
+            rows = list(await session.scalars(open_rows(now).limit(BATCH)))
+        for row in pace.due(kind, rows, now):
+            try:
+                told = await act(sessions, outside, row, now)
+            except (CarrierError, PaymentError, LedgerRefusal) as error:
+                log.warning("sweep_failed", kind=kind, subject=row.id, error=type(error).__name__)
+            else:
+                await announce(told)
+
+
+def _unanswered_payments(now: datetime) -> Any:
+    waiting = PaymentRow.status.in_(("requested", "unknown", "requires_action"))
+    return select(PaymentRow).where(waiting, PaymentRow.created_at < now - SILENCE).order_by(PaymentRow.id)
+
+
+async def _ask_payment(sessions: Sessions, outside: Outside, row: PaymentRow, now: datetime) -> set[int]:
+    name, age = external_id(outside.mark, row.kind, row.id), now - row.created_at
+    if row.provider_id is not None:
+        payment = await outside.payments.payment(row.provider_id)
+    else:
+        found = await outside.payments.find_payment(name, since=row.created_at - SILENCE)
+        if found is None and age < SILENCE + outside.longest_call(PROVIDER_LANE) + outside.provider_patience:
+            return set()
+        if found is None:
+            async with sessions.begin() as session:
+                await funding.decline_payment(session, row.id, "The provider never received it.")
+            return {row.party_id}
+        payment = found
+    if payment.status is PaymentStatus.NEEDS_ACTION and age > ABANDONED:
+        payment = await outside.payments.cancel(payment.id, external_id(outside.mark, "abandon", row.id))
+    async with sessions.begin() as session:
+        await funding.book_payment(session, row.id, payment)
+    return {row.party_id}
+
+
+def _payouts_on_their_way(now: datetime) -> Any:
+    moving = (PayoutRow.status == "transferred") & PayoutRow.reason.is_(None)
+    returnable = (PayoutRow.status == "paid") & (PayoutRow.ended_at > now - RETURNABLE)
+    return select(PayoutRow).where(PayoutRow.payout_reference.is_not(None), or_(moving, returnable))
+
+
+async def _ask_payout(sessions: Sessions, outside: Outside, row: PayoutRow, now: datetime) -> set[int]:  # noqa: ARG001
+    assert row.payout_reference is not None
+    payout = await outside.payments.payout(row.destination, row.payout_reference)
+    async with sessions.begin() as session:
+        told = await payouts.book_payout(session, row.id, payout)
+    return {row.party_id} if told.status != row.status or told.reason != row.reason else set()
+
+
+def _unanswered_custodies(now: datetime) -> Any:
+    return select(CustodyRow).where(CustodyRow.status == "requested", CustodyRow.created_at < now - SILENCE)
+
+
+async def _ask_custody(sessions: Sessions, outside: Outside, row: CustodyRow, now: datetime) -> set[int]:
+    if row.carrier not in outside.carriers:
+        return set()  # no business of this installation any more
+    name = external_id(outside.mark, "reserve", row.id)
+    found = await outside.carriers[row.carrier].find_reservation(name)
+    lands_by = row.created_at + SILENCE + outside.longest_call(row.carrier) + outside.patience(row.carrier)
+    if found is None and now < lands_by:
+        return set()
+    async with sessions.begin() as session:
+        if found is None:
+            await custody.refuse_custody(session, row.id)
+        else:
+            await custody.book_reservation(session, row.id, found)
+    return {row.party_id}
+
+
+def _lone_custodies(now: datetime) -> Any:
+    asked = exists().where(InstructionRow.kind == "release", InstructionRow.subject_id == CustodyRow.id)
+    return (
+        select(CustodyRow)
+        .join(AccountRow, AccountRow.id == CustodyRow.account_id)
+        .where(CustodyRow.status == "reserved", CustodyRow.created_at < now - ORPHANED)
+        .where(AccountRow.held == 0, AccountRow.available > 0, ~asked)
+    )
+
+
+async def _give_back(sessions: Sessions, outside: Outside, row: CustodyRow, now: datetime) -> set[int]:  # noqa: ARG001
+    async with sessions.begin() as session:
+        await custody.give_back(session, row.id)
+    return {row.party_id}
+
+
+def _lone_holds(now: datetime) -> Any:
+    kinds = ("finish_payment", "capture", "void")
+    asked = exists().where(InstructionRow.kind.in_(kinds), InstructionRow.subject_id == PaymentRow.id)
+    used = exists().where(DeliveryRow.payment_id == PaymentRow.id)
+    return (
+        select(PaymentRow)
+        .join(AccountRow, AccountRow.id == PaymentRow.account_id)
+        .where(PaymentRow.kind == "card_hold", PaymentRow.status == "authorised")
+        .where(PaymentRow.created_at < now - ORPHANED, AccountRow.held == 0, ~asked, ~used)
+    )
+
+
+async def _let_go(sessions: Sessions, outside: Outside, row: PaymentRow, now: datetime) -> set[int]:  # noqa: ARG001
+    """Out of the books in the same breath, so that an order that comes late finds no money and is refused."""
+    async with sessions() as session:
+        try:
+            await funding.void_unspent(session, row)
+        except InsufficientFunds:
+            return set()
+        used = await session.scalar(select(DeliveryRow.id).where(DeliveryRow.payment_id == row.id).limit(1))
+        if used is None:
+            await funding.instruct(session, "void", row.id, PROVIDER_LANE)
+            await session.commit()
+    return {row.party_id}
+
+
+ROUND: Sequence[tuple[str, Callable[[datetime], Any], Act]] = (
+    ("payment", _unanswered_payments, _ask_payment),
+    ("payout", _payouts_on_their_way, _ask_payout),
+    ("custody", _unanswered_custodies, _ask_custody),
+    ("lone custody", _lone_custodies, _give_back),
+    ("lone hold", _lone_holds, _let_go),
+)

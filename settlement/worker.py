@@ -1,0 +1,119 @@
+"""The settlement worker: a lane for each carrier, for the provider and for the house, and the rounds of the sweep."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from settlement import inbox, sweeping
+from settlement.capturing import CAPTURE, FINISH, VOID
+from settlement.claims import Steps, next_due
+from settlement.custody import RELEASE
+from settlement.delivery import DELIVER
+from settlement.gifts import HANDOUT, REDEEM
+from settlement.lane import AT_ONCE, Announce, Lane
+from settlement.payouts import PAYOUT, REVERSE, TRANSFER
+from settlement.refunding import REFUND
+from settlement.steps import HOUSE_LANE, PROVIDER_LANE, Outside
+from settlement.trouble import TROUBLE, words
+from settlement.waiting import first
+
+log = structlog.get_logger()
+
+STEPS: Steps = {
+    step.kind: step
+    for step in (
+        DELIVER, RELEASE, FINISH, CAPTURE, VOID, REFUND, TRANSFER, PAYOUT, REVERSE, REDEEM, HANDOUT,
+    )
+}  # fmt: skip
+IDLE_SECONDS = 5.0
+"""How often to look for work that nobody announced."""
+ROUND_SECONDS = 10.0
+"""How often the sweep looks for what was left lying."""
+BREATH_SECONDS = 0.02
+"""Announcements that come faster than this are answered together."""
+
+
+async def run(
+    outside: Outside,
+    sessions: async_sessionmaker[AsyncSession],
+    announce: Announce,
+    *,
+    wake: asyncio.Event,
+    stop: asyncio.Event,
+    worker: str,
+    steps: Steps = STEPS,
+    at_once: int = AT_ONCE,
+    round_seconds: float = ROUND_SECONDS,
+) -> None:
+    """Settle until told to stop; then finish what was taken.
+
+    ``wake`` is set by whoever knows of new work. ``worker`` names this process in
+    its claims and must be its own.
+    """
+    lanes = {
+        name: Lane(name, outside, steps, sessions, announce, worker, wake.set, at_once)
+        for name in (HOUSE_LANE, PROVIDER_LANE, *outside.carriers)
+    }
+    news = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for lane in lanes.values():
+            group.create_task(lane.run(stop))
+        group.create_task(_call_lanes(sessions, lanes, wake, news, stop))
+        group.create_task(_rounds(lambda: inbox.handle_pending(sessions, outside, announce), news, stop, round_seconds))
+        group.create_task(_sweep(sessions, outside, announce, stop, round_seconds))
+
+
+async def _call_lanes(
+    sessions: async_sessionmaker[AsyncSession],
+    lanes: dict[str, Lane],
+    wake: asyncio.Event,
+    news: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    """Tell each lane when something is due on it."""
+    while not stop.is_set():
+        wake.clear()
+        pause = IDLE_SECONDS
+        try:
+            async with sessions() as session:
+                due = await next_due(session, list(lanes))
+        except TROUBLE as error:
+            log.warning("settlement_look_failed", error=words(error))
+        else:
+            for name, wait in due.items():
+                if wait.total_seconds() <= 0:
+                    lanes[name].due.set()
+                else:
+                    pause = min(pause, wait.total_seconds())
+        await first(stop.wait(), timeout_seconds=BREATH_SECONDS)
+        await first(wake.wait(), stop.wait(), timeout_seconds=pause)
+        if wake.is_set():
+            news.set()
+
+
+async def _sweep(
+    sessions: async_sessionmaker[AsyncSession],
+    outside: Outside,
+    announce: Announce,
+    stop: asyncio.Event,
+    round_seconds: float,
+) -> None:
+    pace = sweeping.Pace()
+    never = asyncio.Event()
+    await _rounds(lambda: sweeping.sweep(sessions, outside, announce, pace), never, stop, round_seconds)
+
+
+async def _rounds(
+    work: Callable[[], Awaitable[object]], news: asyncio.Event, stop: asyncio.Event, round_seconds: float
+) -> None:
+    """Do the work at every round, and sooner when there is news, until told to stop."""
+    while not stop.is_set():
+        news.clear()
+        try:
+            await work()
+        except TROUBLE as error:
+            log.warning("settlement_round_failed", error=words(error))
+        await first(stop.wait(), timeout_seconds=min(1.0, round_seconds))
+        await first(news.wait(), stop.wait(), timeout_seconds=round_seconds)
