@@ -24,6 +24,9 @@ CHAIN_LOCK = 0x5F_A0D17
 NUMBER = re.compile(r"(?<![0-9a-f])(?:\+|00)?(?:86)?1[3-9][0-9]{9}(?![0-9a-f])")
 
 
+Detail = Mapping[str, str | int | bool | None]
+
+
 class Entry(msgspec.Struct, frozen=True):
     """What a link's stored bytes say. ``actor`` and ``subject`` are like ``party:12``, ``officer:3``, ``key:8``."""
 
@@ -31,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True):
     actor: str
     action: str
     subject: str
-    detail: Mapping[str, str | int | bool | None]
+    detail: Detail
 
 
 encode = msgspec.json.Encoder().encode
@@ -58,7 +61,7 @@ async def append(
     actor: str,
     action: str,
     subject: str,
-    detail: Mapping[str, str | int | bool | None],
+    detail: Detail,
 ) -> None:
     """Add a link within the caller's transaction, after everything else that it does."""
     at = datetime.now(UTC)

@@ -114,16 +114,15 @@ async def send_code(venue: Venue, phone: str, client: str) -> str:
         Unavailable: the carrier does not answer.
     """
     msisdn = canonical_number(phone)
-    await limits.take(
-        venue.redis, venue.vault, CODES_OF_A_NUMBER_A_DAY.of(msisdn), CODES_OF_A_CLIENT.of(client), *_code_uses(msisdn)
-    )
+    client = venue.vault.lookup(f"client {client}").hex()
+    await limits.take(venue.redis, venue.vault, CODES_OF_A_NUMBER_A_DAY.of(msisdn), *_code_uses(msisdn, client))
     async with venue.sessions() as session:
         known = await line_of_number(session, venue.vault, msisdn)
 
     first = known.carrier if known else issuing_carrier(msisdn)
     carrier, authentication_id = await _text_code(venue, msisdn, first)
 
-    return await tickets.issue(venue.redis, Ticket(venue.vault.seal(msisdn), carrier, authentication_id))
+    return await tickets.issue(venue.redis, Ticket(venue.vault.seal(msisdn), client, carrier, authentication_id))
 
 
 async def sign_in(venue: Venue, ticket: str, code: str) -> Member:
@@ -145,13 +144,18 @@ async def sign_in(venue: Venue, ticket: str, code: str) -> Member:
 
     msisdn = venue.vault.open(issued.sealed_number)
     member = await _admit(venue, msisdn, issued.carrier)
-    await limits.give_back(venue.redis, venue.vault, *_code_uses(msisdn))
+    await limits.give_back(venue.redis, venue.vault, *_code_uses(msisdn, issued.client))
     return member
 
 
-def _code_uses(msisdn: str) -> tuple[Use, ...]:
+def _code_uses(msisdn: str, client: str) -> tuple[Use, ...]:
     """The limits that an honest sign-in does not wear out."""
-    return CODES_OF_A_NUMBER.of(msisdn), CODES_OF_A_PREFIX.of(msisdn[:-4]), CODES_OF_ALL.of("")
+    return (
+        CODES_OF_A_NUMBER.of(msisdn),
+        CODES_OF_A_PREFIX.of(msisdn[:-4]),
+        CODES_OF_A_CLIENT.of(client),
+        CODES_OF_ALL.of(""),
+    )
 
 
 async def _text_code(venue: Venue, msisdn: str, first: str | None) -> tuple[str, str]:

@@ -16,7 +16,7 @@ if redis.call('HINCRBY', KEYS[1], 'tries', 1) > tonumber(ARGV[1]) then
     redis.call('DEL', KEYS[1])
     return false
 end
-return redis.call('HMGET', KEYS[1], 'number', 'carrier', 'authentication')
+return redis.call('HMGET', KEYS[1], 'number', 'client', 'carrier', 'authentication')
 """
 """Count the try before it is made, in one step, so that guesses sent together are counted as well."""
 
@@ -26,6 +26,8 @@ class Ticket:
     """Who is signing in. Without an ``authentication_id`` nothing was texted, and no code is right."""
 
     sealed_number: bytes
+    client: str
+    """A keyed hash of the client that asked for the code."""
     carrier: str
     authentication_id: str
 
@@ -35,6 +37,7 @@ async def issue(redis: Redis, ticket: Ticket) -> str:
     name = secrets.token_urlsafe(32)
     fields: dict[Any, Any] = {
         "number": ticket.sealed_number,
+        "client": ticket.client,
         "carrier": ticket.carrier,
         "authentication": ticket.authentication_id,
     }
@@ -50,8 +53,8 @@ async def try_once(redis: Redis, name: str) -> Ticket | None:
     found = await redis.register_script(TRY)(keys=[_key(name)], args=[TRIES])
     if found is None:
         return None
-    number, carrier, authentication_id = found
-    return Ticket(number, carrier.decode(), authentication_id.decode())
+    number, *rest = found
+    return Ticket(number, *(each.decode() for each in rest))
 
 
 async def use_up(redis: Redis, name: str) -> bool:

@@ -66,7 +66,7 @@ async def test_the_code_may_be_typed_in_full_width(town: Town) -> None:
     ticket = await send_code(town.venue, number, town.client)
     code = "".join(chr(ord(digit) - ord("0") + ord("０")) for digit in await town.code_of(number))
 
-    assert await sign_in(town.venue, ticket, code)
+    assert (await sign_in(town.venue, ticket, code)).kind == "subscriber"
 
 
 async def test_a_wrong_code_lets_nobody_in_but_the_right_one_still_does(town: Town) -> None:
@@ -78,7 +78,7 @@ async def test_a_wrong_code_lets_nobody_in_but_the_right_one_still_does(town: To
         with pytest.raises(WrongCode):
             await sign_in(town.venue, ticket, bad)
 
-    assert await sign_in(town.venue, ticket, code)
+    assert (await sign_in(town.venue, ticket, code)).kind == "subscriber"
 
 
 async def test_a_code_lets_in_once(town: Town) -> None:
@@ -113,7 +113,7 @@ async def test_a_code_is_of_no_use_to_another_session(town: Town) -> None:
 
 
 async def test_guesses_sent_together_are_all_counted(town: Town) -> None:
-    name = await tickets.issue(town.venue.redis, Ticket(b"sealed", "CMCC", "some id"))
+    name = await tickets.issue(town.venue.redis, Ticket(b"sealed", "a client", "CMCC", "some id"))
 
     tries = await asyncio.gather(*(tickets.try_once(town.venue.redis, name) for _ in range(20)))
 
@@ -122,7 +122,7 @@ async def test_guesses_sent_together_are_all_counted(town: Town) -> None:
 
 
 async def test_a_ticket_lives_ten_minutes_under_a_name_that_no_key_shows(town: Town) -> None:
-    name = await tickets.issue(town.venue.redis, Ticket(b"sealed", "CMCC", "some id"))
+    name = await tickets.issue(town.venue.redis, Ticket(b"sealed", "a client", "CMCC", "some id"))
 
     keys = [key async for key in town.venue.redis.scan_iter("surplusflow:ticket:*")]
 
@@ -353,7 +353,7 @@ async def test_guessing_passwords_is_slowed_down_and_does_not_lock_the_officer_o
 
     with pytest.raises(LimitReached):
         await parties.officer_sign_in(town.venue, login, "a long password", thief)
-    assert await parties.officer_sign_in(town.venue, login, "a long password", town.client)
+    assert (await parties.officer_sign_in(town.venue, login, "a long password", town.client)).login == login
 
 
 async def test_a_phone_that_is_none_is_refused(town: Town) -> None:

@@ -1,0 +1,13 @@
+"""Telling the other programs that something is new. What gets lost is found by them anyway, only later."""
+
+import contextlib
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+
+async def announce(redis: Redis, *channels: str) -> None:
+    """Say so on each channel, after the commit."""
+    with contextlib.suppress(RedisError, OSError):
+        for channel in channels:
+            await redis.publish(channel, b"")
