@@ -1,7 +1,7 @@
 """The web application, built in one place."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -10,10 +10,11 @@ from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
+from litestar.types import ControllerRouterHandler
 
 from market.settings import Settings
 from market.venue import Venue, open_venue
-from web import health, live, metrics, pages
+from web import health, live, metrics, pages, webhooks
 from web.api.door import KnownKeys
 from web.api.routing import router as api
 from web.docs import openapi_config
@@ -39,8 +40,9 @@ def create_app(settings: Settings) -> Litestar:
     files = StaticFiles()
     app = Litestar(
         route_handlers=[
-            _pages(settings, hosts),
+            page_router(settings, hosts, [*pages.routes, *live.routes]),
             api,
+            *webhooks.routes,
             *health.routes,
             *metrics.routes,
             *static.routes,
@@ -68,11 +70,11 @@ def create_app(settings: Settings) -> Litestar:
     return app
 
 
-def _pages(settings: Settings, hosts: Hosts) -> Router:
+def page_router(settings: Settings, hosts: Hosts, handlers: Sequence[ControllerRouterHandler]) -> Router:
     """Pages and their streams: the only routes that know a session, and so the only ones that need a CSRF token."""
     return Router(
         "/",
-        route_handlers=[*pages.routes, *live.routes],
+        route_handlers=handlers,
         middleware=[session_config(settings).middleware, DefineMiddleware(CsrfGuard, settings=settings, hosts=hosts)],
         include_in_schema=False,
     )

@@ -7,7 +7,7 @@ from functools import partial
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server
+from granian.server.mp import MPServer
 from litestar import Litestar
 
 from market.settings import Settings
@@ -20,13 +20,13 @@ CONNECTIONS_WAITING = 1024
 
 def serve(settings: Settings, port: int, workers: int) -> None:
     """Serve until a stop signal comes, on the address that the settings bind to."""
-    _share_figures(settings)
+    share_figures(settings)
     server(settings, port, workers).serve(target_loader=partial(load, settings), wrap_loader=False)
 
 
-def server(settings: Settings, port: int, workers: int) -> Server:
+def server(settings: Settings, port: int, workers: int) -> MPServer:
     """The server before it starts. It speaks HTTP/1.1: TLS and HTTP/2 are for a proxy in front."""
-    return Server(
+    return MPServer(
         "web.app:create_app",
         address=settings.bind_host,
         port=port,
@@ -60,7 +60,7 @@ def load(settings: Settings) -> Litestar:
     return app
 
 
-def _share_figures(settings: Settings) -> None:
+def share_figures(settings: Settings) -> None:
     """Give all workers one directory for their figures, and forget those of an earlier run."""
     directory = settings.data_dir / "metrics"
     shutil.rmtree(directory, ignore_errors=True)

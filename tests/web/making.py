@@ -1,13 +1,25 @@
-"""Settings and people for the web's tests, made with a few words."""
+"""Settings, people and keys for the web's tests, made with a few words."""
 
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from httpx import AsyncClient, Response
+from market.partners import issue_key
+from sqlalchemy import select
+
 from market.settings import Settings
+from market.tables import PartyRow
+from market.venue import Venue
+from settlement import accounts
+from settlement.ledger import Kind
+from settlement.ledger_tables import AssetRow
 from settlement.payments.values import PaymentSettings
 
 WEBHOOK_SECRET = "whsec_demo_of_the_tests"
+NEXT = count(1)
 
 
 def settings_of(**changes: Any) -> Settings:
@@ -29,3 +41,97 @@ def settings_of(**changes: Any) -> Settings:
         "timezone": ZoneInfo("Asia/Shanghai"),
     }
     return Settings(**{**values, **changes})
+
+
+def a_key() -> str:
+    """An idempotency key that nobody has used."""
+    return f"key-{next(NEXT)}"
+
+
+@dataclass
+class Partner:
+    """A party with a key, and the requests it sends."""
+
+    client: AsyncClient
+    party_id: int
+    api_key: str
+    keys: Any = field(default_factory=lambda: count(1))
+
+    async def send(self, method: str, path: str, **arguments: Any) -> Response:
+        headers = {"Authorization": f"Bearer {self.api_key}", **arguments.pop("headers", {})}
+        return await self.client.request(method, f"/api/v1{path}", headers=headers, **arguments)
+
+    async def get(self, path: str, **arguments: Any) -> Response:
+        return await self.send("GET", path, **arguments)
+
+    async def post(self, path: str, body: Any, key: str = "") -> Response:
+        return await self.send("POST", path, json=body, headers={"Idempotency-Key": key or a_key()})
+
+    async def order(self, side: str, price_minor: int, lots: int = 1, key: str = "", **more: Any) -> Response:
+        body = {"symbol": "COIN", "side": side, "lots": lots, "price_minor": price_minor, **more}
+        return await self.post("/orders", body, key)
+
+
+@dataclass
+class Market:
+    """A running market, and a way to bring people into it."""
+
+    client: AsyncClient
+    venue: Venue
+
+    async def partner(self, *, money_minor: int = 1_000_000, coins: int = 100_000, kind: str = "partner") -> Partner:
+        async with self.venue.sessions() as session:
+            party = PartyRow(kind=kind, name="Somebody", group_id=0)
+            session.add(party)
+            await session.flush()
+            party.group_id = party.id
+            await _give(session, party.id, "CNY", "provider", money_minor)
+            await _give(session, party.id, "COIN", "coin_issue", coins)
+            key = await issue_key(session, party.id, "tests")
+            await session.commit()
+        return Partner(self.client, party.id, key)
+
+
+@dataclass
+class Visitor:
+    """A browser: it keeps cookies, says where it comes from, and sends the token of its page along."""
+
+    market: Market
+    origin: str
+
+    @property
+    def client(self) -> AsyncClient:
+        return self.market.client
+
+    @property
+    def token(self) -> str:
+        return self.client.cookies.get("csrf") or ""
+
+    @property
+    def session_id(self) -> str | None:
+        return self.client.cookies.get("session")
+
+    async def get(self, path: str, **headers: str) -> Response:
+        return await self.client.get(path, headers={"Accept": "text/html", **headers}, follow_redirects=False)
+
+    async def post(self, path: str, **headers: str) -> Response:
+        sent = {"Accept": "text/html", "Origin": self.origin, "X-CSRFToken": self.token, **headers}
+        return await self.client.post(path, headers=sent, follow_redirects=False)
+
+    async def sign_in(self, party_id: int) -> Response:
+        return await self.post(f"/tests/sign-in/{party_id}")
+
+
+async def a_visitor(market: Market) -> Visitor:
+    visitor = Visitor(market, settings_of().public_url)
+    await visitor.get("/tests/form")
+    return visitor
+
+
+async def _give(session: Any, party_id: int, code: str, giver: str, amount: int) -> None:
+    asset_id = await session.scalar(select(AssetRow.id).where(AssetRow.code == code))
+    wallet = await accounts.account_id(session, party_id, asset_id, "wallet")
+    source = await accounts.house_account(session, giver, asset_id)
+    ledger = await accounts.lock(session, [wallet, source])
+    ledger.move(Kind.TOPPED_UP, f"test_{party_id}_{code}", source=source, target=wallet, amount=amount)
+    await accounts.save(session, ledger)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from web.edge.idempotency import FIELD
 from web.edge.problems import PROBLEM_JSON, ProblemDetails
@@ -22,17 +22,17 @@ WORDS = {
     503: "A part of the market does not answer, or the outcome is not known yet: ask again with the same key.",
 }
 
-Limit = Annotated[int, Parameter(ge=1, le=200, description="How many to give at most.")]
-Cursor = Annotated[
-    str | None, Parameter(query="cursor", max_length=64, description="`next_cursor` of the page before.")
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many to give at most.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")]
+OrderName = Annotated[str, PathParameter(description="An order's id.", examples=[Example(value="ord_123")])]
+TradeName = Annotated[str, PathParameter(description="A trade's id.", examples=[Example(value="trd_45")])]
+SymbolName = Annotated[
+    str, PathParameter(description="An instrument's symbol.", examples=[Example(value="CTCC-GD-2611")])
 ]
-OrderName = Annotated[str, Parameter(description="An order's id.", examples=[Example(value="ord_123")])]
-TradeName = Annotated[str, Parameter(description="A trade's id.", examples=[Example(value="trd_45")])]
-SymbolName = Annotated[str, Parameter(description="An instrument's symbol.", examples=[Example(value="CTCC-GD-2611")])]
 _KEY_WORDS = "Of your own choice, 1 to 255 characters, bare or quoted. The same key with the same body happens once."
 _KEY_EXAMPLES = [Example(value='"8f14e45f-ceea-467f-a8d3-2f6d1c3b9a10"')]
-Key = Annotated[str, Parameter(header=FIELD, description=_KEY_WORDS, examples=_KEY_EXAMPLES)]
-OptionalKey = Annotated[str | None, Parameter(header=FIELD, description=_KEY_WORDS, examples=_KEY_EXAMPLES)]
+Key = Annotated[str, HeaderParameter(name=FIELD, description=_KEY_WORDS, examples=_KEY_EXAMPLES)]
+OptionalKey = Annotated[str | None, HeaderParameter(name=FIELD, description=_KEY_WORDS, examples=_KEY_EXAMPLES)]
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:

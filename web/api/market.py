@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from market import views
-from market.venue import Venue
 from web.api import ids
 from web.api.answers import Book, CandleBar, Instrument, Tick
 from web.api.documented import Limit, SymbolName, problems
+from web.edge.venue import Venue
 
-Levels = Annotated[int, Parameter(ge=1, le=50, description="How many price levels of each side.")]
-Period = Annotated[Literal["1m", "15m", "1h", "1d"], Parameter(description="The span of one candle.")]
+Levels = Annotated[int, QueryParameter(ge=1, le=50, description="How many price levels of each side.")]
+Period = Annotated[Literal["1m", "15m", "1h", "1d"], QueryParameter(description="The span of one candle.")]
 
 
 @get(

@@ -6,29 +6,29 @@ from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, delete, get, patch, post
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
 
 from market import trading, views
 from market.parties import Member
 from market.refusals import BadInput, NotFound
 from market.trading import OrderRequest
-from market.venue import Venue
 from web.api import ids
 from web.api.answers import ActionNeeded, Cancelled, Order, Outcome, Page
 from web.api.bodies import AmendBody, OrderBody
 from web.api.documented import Cursor, Key, Limit, OptionalKey, OrderName, problems
 from web.edge.cursors import Cursors
 from web.edge.idempotency import MOST_FOR_MANY, idempotency_key
+from web.edge.venue import Venue
 
 Asking = Request[Member, Any, State]
 OrderState = Annotated[
-    Literal["open", "filled", "cancelled"] | None, Parameter(description="Only orders of this state.")
+    Literal["open", "filled", "cancelled"] | None, QueryParameter(description="Only orders of this state.")
 ]
 IfMatch = Annotated[
     str | None,
-    Parameter(header="If-Match", required=False, description='The version you know, as an entity tag: `"3"`.'),
+    HeaderParameter(name="If-Match", required=False, description='The version you know, as an entity tag: `"3"`.'),
 ]
-VersionAsked = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description="The same, as a parameter.")]
+VersionAsked = Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1, description="The same, as a parameter.")]
 
 _TAG = re.compile(r'"?([1-9][0-9]{0,17})"?')
 
@@ -40,7 +40,9 @@ _TAG = re.compile(r'"?([1-9][0-9]{0,17})"?')
     operation_id="placeOrder",
     responses=problems(402, 404, 409, 413, 415, 422),
 )
-async def place_order(request: Asking, venue: Venue, data: OrderBody, key: Key) -> Response[Outcome | ActionNeeded]:
+async def place_order(
+    request: Asking, venue: Venue, data: JSONBody[OrderBody], key: Key
+) -> Response[Outcome | ActionNeeded]:
     """Place an order. 201 tells how it stands after the match; 202 that the payer must first visit their bank."""
     wanted = OrderRequest(
         symbol=data.symbol,
@@ -116,7 +118,13 @@ async def cancel_order(
     responses=problems(404, 409, 413, 415, 422),
 )
 async def amend_order(
-    *, request: Asking, venue: Venue, order_name: OrderName, data: AmendBody, key: Key, if_match: IfMatch = None
+    *,
+    request: Asking,
+    venue: Venue,
+    order_name: OrderName,
+    data: JSONBody[AmendBody],
+    key: Key,
+    if_match: IfMatch = None,
 ) -> Outcome:
     known = _version(data.version, if_match)
     wanted = ids.order_id(order_name)
@@ -152,7 +160,7 @@ async def cancel_all(request: Asking, venue: Venue, key: Key) -> Cancelled:
     responses=problems(404),
 )
 async def get_outcome(
-    request: Asking, venue: Venue, asked_key: Annotated[str, Parameter(description="The idempotency key you sent.")]
+    request: Asking, venue: Venue, asked_key: Annotated[str, PathParameter(description="The idempotency key you sent.")]
 ) -> Outcome:
     """Ask by the key of a request that got no answer. 404: nothing was done under it so far."""
     async with venue.sessions() as session:

@@ -1,14 +1,15 @@
 """Partners: buying in bulk, and handing data out to their users."""
 
 from litestar import Response, post
-
+from litestar.params import JSONBody
 from market.partners import BulkLeg, BulkResult, bulk_buy, hand_out
-from market.venue import Venue
+
 from web.api.answers import Bulk, Fill, Handout, Leg, named
 from web.api.bodies import BulkBody, HandoutBody
 from web.api.documented import Key, problems
 from web.api.orders import Asking
 from web.edge.idempotency import MOST_FOR_MANY, idempotency_key
+from web.edge.venue import Venue
 
 
 @post(
@@ -19,7 +20,7 @@ from web.edge.idempotency import MOST_FOR_MANY, idempotency_key
     status_code=200,
     responses=problems(404, 413, 415, 422),
 )
-async def buy_in_bulk(request: Asking, venue: Venue, data: BulkBody, key: Key) -> Bulk:
+async def buy_in_bulk(request: Asking, venue: Venue, data: JSONBody[BulkBody], key: Key) -> Bulk:
     """Buy at once, up to each leg's limit, paid from the wallet. Each leg tells its own outcome."""
     legs = [BulkLeg(leg.symbol, leg.lots, leg.limit_price_minor) for leg in data.legs]
     return Bulk(
@@ -34,7 +35,7 @@ async def buy_in_bulk(request: Asking, venue: Venue, data: BulkBody, key: Key) -
     operation_id="handOut",
     responses=problems(404, 413, 415, 422),
 )
-async def hand_data_out(request: Asking, venue: Venue, data: HandoutBody, key: Key) -> Response[Handout]:
+async def hand_data_out(request: Asking, venue: Venue, data: JSONBody[HandoutBody], key: Key) -> Response[Handout]:
     """Pass data from your line on. 202 while the carrier moves it; the same request with the same key tells the end."""
     row = await hand_out(venue, request.user, data.symbol, data.phone, data.amount_mb, idempotency_key(key))
     told = Handout(f"hnd_{row.id}", data.symbol, row.amount_mb, row.status, row.reason)

@@ -4,13 +4,13 @@ from litestar import get
 
 from market import views
 from market.parties import lines
-from market.venue import Venue
 from market.wallet import balances
 from web.api import ids
 from web.api.answers import OwnLine, Page, Purse, Trade
 from web.api.documented import Cursor, Limit, TradeName, problems
 from web.api.orders import Asking
 from web.edge.cursors import Cursors
+from web.edge.venue import Venue
 
 
 @get("/trades", tags=["wallet"], summary="Your trades, newest first", operation_id="listTrades", responses=problems())

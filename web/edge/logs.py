@@ -2,12 +2,16 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 
-def configure_logs() -> None:
-    """Write JSON lines to standard error. JSON escapes every control character, so that no value can forge a line."""
+def configure_logs(to: TextIO | None = None) -> None:
+    """Write JSON lines, to standard error unless told otherwise.
+
+    JSON escapes every control character, so that no value can forge a line.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -15,6 +19,6 @@ def configure_logs() -> None:
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(to or sys.stderr),
         cache_logger_on_first_use=False,
     )

@@ -1,7 +1,7 @@
 """Every refusal and failure as one value, shown as RFC 9457 problem JSON or as HTML with the same status."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.routes import HTTPRoute
 from markupsafe import escape
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
@@ -94,6 +95,8 @@ def problem_of(error: Exception) -> Problem:
 def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """The exception handler of the whole application."""
     problem = problem_of(error)
+    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        problem = replace(problem, headers={"Allow": ", ".join(allowed_methods(request))})
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _note(error, problem, trace_id(request.scope))
     if _is_for_a_program(request):
@@ -147,12 +150,25 @@ _WORDS = {
 }
 
 
+def allowed_methods(request: Request[Any, Any, Any]) -> list[str]:
+    """The methods that the path knows, for the Allow header that a 405 owes."""
+    parts = [part for part in request.scope["path"].split("/") if part]
+    fitting = (route for route in request.app.routes if isinstance(route, HTTPRoute) and _leads_to(route, parts))
+    return sorted({method for route in fitting for method in route.methods})
+
+
+def _leads_to(route: HTTPRoute, parts: list[str]) -> bool:
+    components = route.path_components
+    return len(components) == len(parts) and all(
+        component == part or not isinstance(component, str) for component, part in zip(components, parts, strict=True)
+    )
+
+
 def _http(error: HTTPException) -> Problem:
     status = error.status_code if error.status_code in HTTPStatus._value2member_map_ else 500
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Problem(500, "internal", "Something went wrong on our side.")
-    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in {"allow", "retry-after"}}
-    return Problem(status, _CODES.get(status, "refused"), _WORDS.get(status, error.detail), (), headers)
+    return Problem(status, _CODES.get(status, "refused"), _WORDS.get(status, error.detail))
 
 
 _READERS: tuple[tuple[Any, Callable[[Any], Problem]], ...] = (

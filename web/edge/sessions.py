@@ -49,7 +49,7 @@ class SessionBackend(ServerSideSessionBackend):
         given = connection.cookies.get(self.config.key)
         raw = await connection.app.state.venue.redis.getex(_redis_key(given), ex=IDLE_SECONDS) if given else None
         data: dict[str, Any] = self.deserialize_data(raw) if raw is not None else {}
-        if data.get("until", time.time()) < time.time():
+        if "until" in data and data["until"] < time.time():
             data = {}
         _kept(connection)[_LOADED] = (given, raw)
         return data

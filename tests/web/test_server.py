@@ -1,0 +1,94 @@
+"""The web program as a process: it stops at once with streams open, and its workers count together (G3, G15)."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from market.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 30
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(settings: Settings, data_dir: Path, workers: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    port = a_free_port()
+    arguments = [settings.database_url, settings.redis_url, str(data_dir), str(port), str(workers)]
+    process = subprocess.Popen([sys.executable, "-m", "tests.web.streaming_server", *arguments], cwd=ROOT)
+    try:
+        _until_it_answers(f"http://127.0.0.1:{port}/health/live", process)
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended by itself"
+        try:
+            if httpx.get(url, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError("the server does not answer")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_g3_open_streams_do_not_hold_up_a_stop(settings: Settings, tmp_path: Path, workers: int) -> None:
+    with (
+        serving(settings, tmp_path, workers) as (url, process),
+        httpx.stream("GET", f"{url}/tests/stream", timeout=20, trust_env=False) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines) == "data: open"
+
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+        code = process.wait(10)
+
+    assert rest == ["data: closing", "retry: 1000"]
+    assert code == 0
+    assert time.monotonic() - asked < 3
+    assert (tmp_path / "cleaned-up").exists()
+
+
+def test_g15_the_figures_of_all_workers_are_added_up(settings: Settings, tmp_path: Path) -> None:
+    with serving(settings, tmp_path, 2) as (url, _):
+        for _ in range(20):
+            httpx.get(f"{url}/nowhere", trust_env=False)
+
+        pages = {httpx.get(f"{url}/metrics", trust_env=False).text for _ in range(5)}
+
+    counted = 'surplusflow_http_requests_total{method="GET",route="unrouted",status="404"} 20.0'
+    assert all(counted in page for page in pages)
+
+
+def test_a_body_that_never_comes_holds_nothing_for_long(settings: Settings, tmp_path: Path) -> None:
+    with serving(settings, tmp_path, 1) as (url, _):
+        host = url.removeprefix("http://")
+        head = f"POST /webhooks/payments HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\n{{"
+        with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=20) as connection:
+            connection.sendall(head.encode())
+            answer = connection.recv(1000)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
