@@ -8,8 +8,9 @@ from sqlalchemy.dialects.postgresql import insert
 from market.assets import asset_id
 from market.customers import customer_of
 from market.installation import mark
+from market.keys import reused
 from market.parties import Member
-from market.refusals import BadInput, KeyReused, OutcomeUnknown, PaymentFailed
+from market.refusals import BadInput, OutcomeUnknown, PaymentFailed
 from market.venue import Venue
 from settlement import accounts, funding
 from settlement.naming import external_id
@@ -73,7 +74,7 @@ async def _intent(venue: Venue, member: Member, amount_minor: int, payment_metho
         )
     assert row is not None
     if (row.kind, row.amount_minor, row.payment_method) != ("card_hold", amount_minor, payment_method):
-        raise KeyReused("This key was used for another request. Use a new key for a new request.")
+        raise reused()
     return row
 
 

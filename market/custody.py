@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from market import rules
 from market.installation import mark
 from market.instruments import Tradable
+from market.keys import reused
 from market.parties import Member, line_row
-from market.refusals import KeyReused, NotAllowed, OutcomeUnknown
+from market.refusals import NotAllowed, OutcomeUnknown
 from market.tables import LineRow, OrderRow, TradeRow
 from market.venue import Venue
 from settlement import accounts
@@ -98,7 +99,7 @@ async def _known(venue: Venue, member: Member, instrument: Tradable, amount_mb: 
             select(CustodyRow).where(CustodyRow.party_id == member.party_id, CustodyRow.key == key)
         )
     if row is not None and (row.carrier, row.quantity_mb) != (instrument.carrier, amount_mb):
-        raise KeyReused("This key was used for another request. Use a new key for a new request.")
+        raise reused()
     return row
 
 

@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from market.engine.commands import Answer, Command, Envelope, decode_answer, encode, stream_of
-from market.refusals import KeyReused, OutcomeUnknown, Unavailable
+from market.keys import reused
+from market.refusals import OutcomeUnknown, Unavailable
 from market.tables import JournalRow
 
 log = structlog.get_logger()
@@ -77,7 +78,7 @@ class Gateway:
         finally:
             del self._waiting[number]
         if answer.code == "idempotency_key_reused":
-            raise KeyReused(answer.detail or "")
+            raise reused()
         return answer
 
     async def _send(self, command: Command, number: int) -> None:
@@ -115,7 +116,7 @@ class Gateway:
             return None
         body_hash, answer = found
         if body_hash != command.body_hash:
-            raise KeyReused("This key was used for another request. Use a new key for a new request.")
+            raise reused()
         return answer
 
     async def _listen(self) -> None:

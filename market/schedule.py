@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from market import logs
 from market.engine.commands import Command, ExpireOrders, SetState
 from market.refusals import Refusal
 from market.settings import Settings
@@ -23,6 +24,7 @@ LOOK_SECONDS = 1.0
 
 def main(settings: Settings) -> None:
     """Keep the market's times until told to stop."""
+    logs.configure()
     asyncio.run(_run(settings))
 
 

@@ -16,8 +16,9 @@ from market.engine.commands import AmendOrder, Answer, CancelOrder, Command, Pla
 from market.engine.desk import microseconds
 from market.gateway import journaled
 from market.instruments import Tradable, tradable
+from market.keys import check_key, reused
 from market.parties import Member
-from market.refusals import BadInput, Conflict, KeyReused, NotAllowed, NotFound, OutcomeUnknown, Refusal
+from market.refusals import Conflict, NotAllowed, NotFound, OutcomeUnknown, Refusal
 from market.tables import OrderRow
 from market.venue import Venue
 from matching import refusals as matching
@@ -25,7 +26,6 @@ from matching.orders import TimeInForce
 from matching.rules import check
 from settlement import accounts
 
-KEY_CHARACTERS = 255
 FIELD_OF = {
     "bad_quantity": "lots",
     "off_tick": "price",
@@ -83,7 +83,7 @@ async def place(venue: Venue, member: Member, request: OrderRequest, key: str) -
         KeyReused: the key was used for another request.
         OutcomeUnknown: ask again with the same key.
     """
-    _check_key(key)
+    check_key(key)
     body_hash = hashlib.sha256(msgspec.json.encode(request)).digest()
     async with venue.sessions() as session:
         if (answered := await journaled(session, member.party_id, key)) is not None:
@@ -189,7 +189,7 @@ async def cancel(venue: Venue, member: Member, order_id: int, key: str, version:
         NotFound: there is no such order of this member.
         Conflict: it has ended, or has changed since ``version``.
     """
-    _check_key(key)
+    check_key(key)
     body_hash = _hash("cancel", order_id, version)
     return await _change(
         venue,
@@ -209,7 +209,7 @@ async def amend(
         Conflict: it has ended, or has changed since ``version``.
         NotAllowed: the new terms break a rule.
     """
-    _check_key(key)
+    check_key(key)
     body_hash = _hash("amend", order_id, price_minor, lots, version)
     return await _change(
         venue,
@@ -223,7 +223,7 @@ async def amend(
 
 async def mass_cancel(venue: Venue, member: Member, key: str) -> int:
     """Cancel all the member's open orders; gives how many were. Those that ended meanwhile don't count."""
-    _check_key(key)
+    check_key(key)
     async with venue.sessions() as session:
         statement = select(OrderRow.id).where(OrderRow.party_id == member.party_id, OrderRow.state == "open")
         order_ids = list(await session.scalars(statement))
@@ -302,15 +302,10 @@ def _price(request: OrderRequest, instrument: Tradable) -> int:
     return instrument.terms.maximum_price if request.side == "buy" else instrument.lowest_on_tick
 
 
-def _check_key(key: str) -> None:
-    if not 1 <= len(key) <= KEY_CHARACTERS or not key.isprintable():
-        raise BadInput("The idempotency key must be 1 to 255 printable characters.", field="idempotency_key")
-
-
 def _same_body(answered: tuple[bytes, Answer], body_hash: bytes) -> Answer:
     stored_hash, answer = answered
     if stored_hash != body_hash:
-        raise KeyReused("This key was used for another request. Use a new key for a new request.")
+        raise reused()
     return accepted(answer)
 
 

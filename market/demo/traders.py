@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import structlog
 
+from market import logs
 from market.settings import Settings
 
 log = structlog.get_logger()
@@ -54,6 +55,7 @@ class Trader:
 
 def main(settings: Settings, public_url: str) -> None:
     """Trade until told to stop."""
+    logs.configure()
     asyncio.run(_trade(settings, public_url))
 
 

@@ -8,6 +8,7 @@ import structlog
 import uvloop
 from redis.asyncio import Redis
 
+from market import logs
 from market.engine.engine import Engine
 from market.engine.lease import Fenced
 from market.settings import Settings
@@ -17,6 +18,7 @@ log = structlog.get_logger()
 
 def main(settings: Settings, shard: int, shards: int) -> None:
     """Serve a shard until told to stop. Exits with 1 when another engine has taken it."""
+    logs.configure()
     try:
         uvloop.run(_serve(settings, shard, shards))
     except Fenced as fenced:
