@@ -71,9 +71,10 @@ def up(data_dir: Path, port: int, shards: int, no_demo: bool) -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
 def web(port: int, workers: int) -> None:
     """Serve the pages, the REST API and the event streams."""
+    settings = _settings()
     from web.server import serve
 
-    serve(_settings(), port, workers)
+    serve(settings, port, workers)
 
 
 @surplusflow.command()
@@ -81,25 +82,28 @@ def web(port: int, workers: int) -> None:
 def engine(share: str) -> None:
     """Match and book the orders of one shard of the instruments."""
     shard, shards = _share(share)
+    settings = _settings()
     from market.engine.program import main as serve
 
-    serve(_settings(), shard, shards)
+    serve(settings, shard, shards)
 
 
 @surplusflow.command()
 def settle() -> None:
     """Carry out settlement instructions at the carriers and the payment provider."""
+    settings = _settings()
     from market.settling import main as serve
 
-    serve(_settings())
+    serve(settings)
 
 
 @surplusflow.command()
 def schedule() -> None:
     """Do what the clock asks for: openings, expiries, reconciliation, reports."""
+    settings = _settings()
     from market.schedule import main as serve
 
-    serve(_settings())
+    serve(settings)
 
 
 @surplusflow.command("carrier-sim")
@@ -107,9 +111,9 @@ def schedule() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=8001, show_default=True)
 def carrier_sim(database_url: str, port: int) -> None:
     """Simulate the carriers of SURPLUSFLOW_CARRIERS, for demonstrations and tests."""
+    settings = _demo_settings()
     from settlement.simulators.carrier.program import serve
 
-    settings = _demo_settings()
     serve(database_url, port, {profile.code: profile.credential for profile in settings.carriers})
 
 
@@ -118,18 +122,19 @@ def carrier_sim(database_url: str, port: int) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=8002, show_default=True)
 def payment_sim(database_url: str, port: int) -> None:
     """Simulate the payment provider, for demonstrations and tests."""
+    settings = _demo_settings()
     from settlement.simulators.payment.serve import serve
 
-    serve(database_url, port, _demo_settings().payment.api_key)
+    serve(database_url, port, settings.payment.api_key, host=settings.bind_host)
 
 
 @surplusflow.command("demo-traders")
 @data_dir_option
 def demo_traders(data_dir: Path | None) -> None:
     """Trade as the demonstration's members do, over the public API."""
+    settings = _demo_settings(data_dir)
     from market.demo.traders import main as trade
 
-    settings = _demo_settings(data_dir)
     trade(settings, settings.public_url)
 
 
@@ -137,18 +142,20 @@ def demo_traders(data_dir: Path | None) -> None:
 @data_dir_option
 def migrate(data_dir: Path | None) -> None:
     """Bring the database to this version's schema."""
+    settings = _settings(data_dir)
     from market.database import migrate as bring_up_to_date
 
-    bring_up_to_date(_settings(data_dir).database_url)
+    bring_up_to_date(settings.database_url)
 
 
 @surplusflow.command()
 @data_dir_option
 def seed(data_dir: Path | None) -> None:
     """Fill an empty market with demonstration members."""
+    settings = _demo_settings(data_dir)
     from market.demo.seed import main as fill
 
-    fill(_demo_settings(data_dir))
+    fill(settings)
 
 
 @surplusflow.command("create-officer")
@@ -157,9 +164,10 @@ def seed(data_dir: Path | None) -> None:
 @data_dir_option
 def create_officer(name: str, login: str, data_dir: Path | None) -> None:
     """Create an officer called NAME. The password is asked for, or read from a pipe."""
+    settings = _settings(data_dir)
     from market.accounts_admin import create_officer as create
 
-    click.echo(create(_settings(data_dir), name, login=login, password=_new_password()))
+    click.echo(create(settings, name, login=login, password=_new_password()))
 
 
 @surplusflow.command("create-partner")
@@ -168,9 +176,10 @@ def create_officer(name: str, login: str, data_dir: Path | None) -> None:
 @data_dir_option
 def create_partner(name: str, login: str, data_dir: Path | None) -> None:
     """Create a partner company called NAME. The password is asked for, or read from a pipe."""
+    settings = _settings(data_dir)
     from market.accounts_admin import create_partner as create
 
-    click.echo(create(_settings(data_dir), name, login=login, password=_new_password()))
+    click.echo(create(settings, name, login=login, password=_new_password()))
 
 
 @surplusflow.command("register-webhook")
@@ -188,9 +197,10 @@ def register_webhook() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(data_dir: Path | None, as_json: bool) -> None:
     """Check every invariant against the live database; exit 1 when one fails."""
+    settings = _settings(data_dir)
     from market.verify import main as check
 
-    sys.exit(check(_settings(data_dir), as_json))
+    sys.exit(check(settings, as_json))
 
 
 @surplusflow.group()
@@ -209,11 +219,12 @@ def report_settlement(
     *, carrier: str, first_day: datetime, last_day: datetime, form: str, output: Any, data_dir: Path | None
 ) -> None:
     """Report what was settled with a carrier, agreed with the ledger and the provider."""
-    from market.reports import main as write
-
     if last_day < first_day:
         raise click.UsageError("--to is before --from.")
-    write(_settings(data_dir), carrier, first_day.date(), last_day.date(), form, output)
+    settings = _settings(data_dir)
+    from market.reports import main as write
+
+    write(settings, carrier, first_day.date(), last_day.date(), form, output)
 
 
 @surplusflow.command()

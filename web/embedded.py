@@ -45,8 +45,8 @@ POSTGRES_SETTINGS = {
     "logging_collector": "off",
     "log_line_prefix": "%m [%p] ",
 }
-# For tests alone, whose data is worth nothing after them.
-CARELESS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+# For tests alone, whose data need not survive the machine. It still survives the server, which tests do kill.
+CARELESS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 
 VALKEY_SETTINGS = {
     "bind": "127.0.0.1",

@@ -122,7 +122,7 @@ class Supervisor:
         try:
             code = await asyncio.wait_for(kept.run_once(), seconds)
         except TimeoutError:
-            raise kept.not_ready(f"is not done after {seconds:.0f} seconds") from None
+            raise kept.not_ready(f"is not done after {seconds:g} seconds") from None
         finally:
             await kept.stop()
         if code:
@@ -172,7 +172,7 @@ class _Kept:
             if self._ends >= EARLY_ENDS:
                 raise self.not_ready("does not start")
             if time.monotonic() > deadline:
-                raise self.not_ready(f"is not ready after {self.child.ready_seconds:.0f} seconds")
+                raise self.not_ready(f"is not ready after {self.child.ready_seconds:g} seconds")
             await asyncio.sleep(POLL_SECONDS)
 
     async def stop(self) -> None:
@@ -243,7 +243,7 @@ class _Kept:
     async def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(self.child.stop_signal)
         if not await _ended(process, self.child.stop_seconds):
-            self._say(f"[{self.child.name}] did not stop within {self.child.stop_seconds:.0f} s and is killed.")
+            self._say(f"[{self.child.name}] did not stop within {self.child.stop_seconds:g} s and is killed.")
         signal_group(process.pid, signal.SIGKILL)
         await _ended(process, KILL_SECONDS)
 

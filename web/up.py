@@ -139,7 +139,7 @@ class _Market:
     async def start(self, supervisor: Supervisor) -> None:
         for server in (self._postgres, self._valkey):
             if server is not None:
-                await supervisor.start(self._server(server))
+                await supervisor.start(server_child(server, self.directory.path, self._environment()))
         await self._make_databases()
         await self._start_simulators(supervisor)
         write_json(self.directory.environment_file, self._named_settings())
@@ -211,20 +211,6 @@ class _Market:
             write_json(self.directory.webhook_file, known)
         return str(known["secret"])
 
-    def _server(self, server: Server) -> Child:
-        return Child(
-            name=server.name,
-            argv=server.argv,
-            environment=self._environment(),
-            directory=self.directory.path,
-            owner=server.account.ids,
-            prepare=server.prepare,
-            ready=server.is_ready,
-            stop_signal=server.stop_signal,
-            stop_seconds=20,
-            alarm=SERVER_ALARM,
-        )
-
     def _simulator(self, command: str, database: str, port: int) -> Child:
         url = _sibling(self._settings["DATABASE_URL"], database)
         return self._program(
@@ -251,6 +237,22 @@ class _Market:
 
     def _named_settings(self) -> dict[str, str]:
         return {SETTING + name: value for name, value in self._settings.items()}
+
+
+def server_child(server: Server, directory: Path, environment: Mapping[str, str]) -> Child:
+    """An embedded server as a program to keep: always the same files, always the same address."""
+    return Child(
+        name=server.name,
+        argv=server.argv,
+        environment=environment,
+        directory=directory,
+        owner=server.account.ids,
+        prepare=server.prepare,
+        ready=server.is_ready,
+        stop_signal=server.stop_signal,
+        stop_seconds=20,
+        alarm=SERVER_ALARM,
+    )
 
 
 SECRETS: dict[str, Callable[[], str]] = {
