@@ -181,7 +181,8 @@ async def test_a11_a_cursor_of_another_party_is_refused(market: Market) -> None:
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=201", "limit=1000000000", "limit=-1", "limit=1.5", "limit=1_0", "limit=１２", "limit=²",
-     "limit=", "limit=x", "limit=" + "9" * 5000, "limit=1&limit=1", "status=open&status=open", "status=OPEN", "status=%00", "cursor=x",
+     "limit=", "limit=x", "limit=" + "9" * 5000, "limit=1&limit=1",
+     "status=open&status=open", "status=OPEN", "status=%00", "cursor=x",
      "cursor=" + "A" * 100],
 )  # fmt: skip
 async def test_a_query_is_read_strictly(market: Market, query: str) -> None:

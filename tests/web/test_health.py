@@ -62,7 +62,7 @@ async def test_figures_are_counted_by_route_template(market: Market) -> None:
 
     page = (await market.client.get("/metrics")).text
 
-    assert 'route="/api/v1/orders/{order_name}",status="404"' in page
+    assert 'route="/api/v1/orders/{order_id}",status="404"' in page
     assert "4711" not in page
 
 

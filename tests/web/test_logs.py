@@ -45,7 +45,7 @@ async def test_a_line_tells_route_status_time_and_number(written: StringIO, mark
     await partner.get("/orders/ord_12345", headers={"X-Request-ID": "number-of-mine"})
 
     [line] = [json.loads(line) for line in written.getvalue().splitlines() if "number-of-mine" in line]
-    assert (line["method"], line["route"], line["status"]) == ("GET", "/api/v1/orders/{order_name}", 404)
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/api/v1/orders/{order_id}", 404)
     assert line["ms"] > 0
 
 

@@ -1,21 +1,11 @@
 """What the API gives back. Ids carry their kind; nobody learns who was on the other side of a trade."""
 
 from datetime import datetime
-from typing import Generic, TypeVar
 
 import msgspec
 
 from market.engine.commands import Answer
 from market.views import BookView, InstrumentView, OrderView, TradeView
-
-T = TypeVar("T")
-
-
-class Page(msgspec.Struct, Generic[T], frozen=True):
-    """A part of a list, newest first. `next_cursor` asks for the part after it; none when this was the last."""
-
-    items: list[T]
-    next_cursor: str | None
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -195,6 +185,13 @@ class Order(msgspec.Struct, frozen=True):
         )
 
 
+class OrderPage(msgspec.Struct, frozen=True):
+    """A part of the list, newest first. `next_cursor` asks for the part after it; none when this was the last."""
+
+    items: list[Order]
+    next_cursor: str | None
+
+
 class Cancelled(msgspec.Struct, frozen=True):
     """How many orders ended."""
 
@@ -243,6 +240,13 @@ class Trade(msgspec.Struct, frozen=True):
             reference=view.reference,
             reason=view.reason,
         )
+
+
+class TradePage(msgspec.Struct, frozen=True):
+    """A part of the list, newest first. `next_cursor` asks for the part after it; none when this was the last."""
+
+    items: list[Trade]
+    next_cursor: str | None
 
 
 class Purse(msgspec.Struct, frozen=True):

@@ -24,15 +24,21 @@ WORDS = {
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many to give at most.")]
 Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")]
-OrderName = Annotated[str, PathParameter(description="An order's id.", examples=[Example(value="ord_123")])]
-TradeName = Annotated[str, PathParameter(description="A trade's id.", examples=[Example(value="trd_45")])]
-SymbolName = Annotated[
-    str, PathParameter(description="An instrument's symbol.", examples=[Example(value="CTCC-GD-2611")])
-]
+OrderId = Annotated[str, PathParameter(description="An order's id.", examples=[Example(value="ord_123")])]
+TradeId = Annotated[str, PathParameter(description="A trade's id.", examples=[Example(value="trd_45")])]
+Symbol = Annotated[str, PathParameter(description="An instrument's symbol.", examples=[Example(value="CTCC-GD-2611")])]
 _KEY_WORDS = "Of your own choice, 1 to 255 characters, bare or quoted. The same key with the same body happens once."
 _KEY_EXAMPLES = [Example(value='"8f14e45f-ceea-467f-a8d3-2f6d1c3b9a10"')]
 Key = Annotated[str, HeaderParameter(name=FIELD, description=_KEY_WORDS, examples=_KEY_EXAMPLES)]
 OptionalKey = Annotated[str | None, HeaderParameter(name=FIELD, description=_KEY_WORDS, examples=_KEY_EXAMPLES)]
+
+
+def answers(kinds: dict[int, type]) -> dict[int, ResponseSpec]:
+    """The good answers of a route that has more than one."""
+    return {
+        status: ResponseSpec(kind, description=(kind.__doc__ or "").strip(), generate_examples=False)
+        for status, kind in kinds.items()
+    }
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:

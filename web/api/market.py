@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 from market import views
 from web.api import ids
 from web.api.answers import Book, CandleBar, Instrument, Tick
-from web.api.documented import Limit, SymbolName, problems
+from web.api.documented import Limit, Symbol, problems
 from web.edge.venue import Venue
 
 Levels = Annotated[int, QueryParameter(ge=1, le=50, description="How many price levels of each side.")]
@@ -17,7 +17,12 @@ Period = Annotated[Literal["1m", "15m", "1h", "1d"], QueryParameter(description=
 
 
 @get(
-    "/instruments", tags=["market"], summary="What can be traded", operation_id="listInstruments", responses=problems()
+    "/instruments",
+    tags=["market"],
+    summary="What can be traded",
+    operation_id="listInstruments",
+    response_description="All instruments that trade.",
+    responses=problems(),
 )
 async def instruments(venue: Venue) -> list[Instrument]:
     async with venue.sessions() as session:
@@ -30,9 +35,10 @@ async def instruments(venue: Venue) -> list[Instrument]:
     tags=["market"],
     summary="One instrument",
     operation_id="getInstrument",
+    response_description="The instrument.",
     responses=problems(404),
 )
-async def instrument(venue: Venue, symbol: SymbolName) -> Instrument:
+async def instrument(venue: Venue, symbol: Symbol) -> Instrument:
     async with venue.sessions() as session:
         return Instrument.of(await views.instrument(session, ids.symbol(symbol), datetime.now(UTC)))
 
@@ -42,9 +48,10 @@ async def instrument(venue: Venue, symbol: SymbolName) -> Instrument:
     tags=["market"],
     summary="The order book",
     operation_id="getBook",
+    response_description="The book.",
     responses=problems(404),
 )
-async def book(venue: Venue, symbol: SymbolName, levels: Levels = 10) -> Book:
+async def book(venue: Venue, symbol: Symbol, levels: Levels = 10) -> Book:
     async with venue.sessions() as session:
         view = await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
         return Book.of(view.symbol, await views.book(session, view.id, levels))
@@ -55,9 +62,10 @@ async def book(venue: Venue, symbol: SymbolName, levels: Levels = 10) -> Book:
     tags=["market"],
     summary="The last trades, newest first",
     operation_id="listTicks",
+    response_description="The trades.",
     responses=problems(404),
 )
-async def tape(venue: Venue, symbol: SymbolName, limit: Limit = 50) -> list[Tick]:
+async def tape(venue: Venue, symbol: Symbol, limit: Limit = 50) -> list[Tick]:
     async with venue.sessions() as session:
         view = await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
         found = await views.tape(session, view.id, limit)
@@ -69,9 +77,10 @@ async def tape(venue: Venue, symbol: SymbolName, limit: Limit = 50) -> list[Tick
     tags=["market"],
     summary="Prices over time, oldest first",
     operation_id="listCandles",
+    response_description="The candles.",
     responses=problems(404),
 )
-async def candles(venue: Venue, symbol: SymbolName, period: Period = "1h", limit: Limit = 100) -> list[CandleBar]:
+async def candles(venue: Venue, symbol: Symbol, period: Period = "1h", limit: Limit = 100) -> list[CandleBar]:
     async with venue.sessions() as session:
         view = await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
         found = await views.candles(session, view.id, period, limit)

@@ -13,9 +13,9 @@ from market.parties import Member
 from market.refusals import BadInput, NotFound
 from market.trading import OrderRequest
 from web.api import ids
-from web.api.answers import ActionNeeded, Cancelled, Order, Outcome, Page
+from web.api.answers import ActionNeeded, Cancelled, Order, OrderPage, Outcome
 from web.api.bodies import AmendBody, OrderBody
-from web.api.documented import Cursor, Key, Limit, OptionalKey, OrderName, problems
+from web.api.documented import Cursor, Key, Limit, OptionalKey, OrderId, answers, problems
 from web.edge.cursors import Cursors
 from web.edge.idempotency import MOST_FOR_MANY, idempotency_key
 from web.edge.venue import Venue
@@ -38,11 +38,9 @@ _TAG = re.compile(r'"?([1-9][0-9]{0,17})"?')
     tags=["orders"],
     summary="Place an order",
     operation_id="placeOrder",
-    responses=problems(402, 404, 409, 413, 415, 422),
+    responses=answers({201: Outcome, 202: ActionNeeded}) | problems(402, 404, 409, 413, 415, 422),
 )
-async def place_order(
-    request: Asking, venue: Venue, data: JSONBody[OrderBody], key: Key
-) -> Response[Outcome | ActionNeeded]:
+async def place_order(request: Asking, venue: Venue, data: JSONBody[OrderBody], key: Key) -> Response[Any]:
     """Place an order. 201 tells how it stands after the match; 202 that the payer must first visit their bank."""
     wanted = OrderRequest(
         symbol=data.symbol,
@@ -62,36 +60,45 @@ async def place_order(
     return Response(Outcome.of(placed.answer), status_code=201)
 
 
-@get("/orders", tags=["orders"], summary="Your orders, newest first", operation_id="listOrders", responses=problems())
+@get(
+    "/orders",
+    tags=["orders"],
+    summary="Your orders, newest first",
+    operation_id="listOrders",
+    response_description="Your orders.",
+    responses=problems(),
+)
 async def list_orders(
     request: Asking, venue: Venue, status: OrderState = None, cursor: Cursor = None, limit: Limit = 50
-) -> Page[Order]:
+) -> OrderPage:
     cursors: Cursors = request.app.state.cursors
     purpose = f"orders {request.user.party_id} {status}"
     async with venue.sessions() as session:
         found = await views.orders(session, request.user.party_id, status, cursors.open(purpose, cursor), limit + 1)
     more = cursors.seal(purpose, found[limit - 1].id) if len(found) > limit else None
-    return Page([Order.of(view) for view in found[:limit]], more)
+    return OrderPage([Order.of(view) for view in found[:limit]], more)
 
 
 @get(
-    "/orders/{order_name:str}",
+    "/orders/{order_id:str}",
     tags=["orders"],
     summary="One order",
     operation_id="getOrder",
+    response_description="The order; its version is the ETag.",
     responses=problems(404),
 )
-async def get_order(request: Asking, venue: Venue, order_name: OrderName) -> Response[Order]:
+async def get_order(request: Asking, venue: Venue, order_id: OrderId) -> Response[Order]:
     async with venue.sessions() as session:
-        view = await views.order(session, request.user.party_id, ids.order_id(order_name))
+        view = await views.order(session, request.user.party_id, ids.order_id(order_id))
     return Response(Order.of(view), headers={"ETag": f'"{view.version}"'})
 
 
 @delete(
-    "/orders/{order_name:str}",
+    "/orders/{order_id:str}",
     tags=["orders"],
     summary="Cancel what is still open of an order",
     operation_id="cancelOrder",
+    response_description="How the order ended.",
     status_code=200,
     responses=problems(404, 409, 422),
 )
@@ -99,7 +106,7 @@ async def cancel_order(
     *,
     request: Asking,
     venue: Venue,
-    order_name: OrderName,
+    order_id: OrderId,
     version: VersionAsked = None,
     if_match: IfMatch = None,
     key: OptionalKey = None,
@@ -107,27 +114,28 @@ async def cancel_order(
     """Cancel an order. Without a key a second request answers that it has ended already."""
     known = _version(version, if_match)
     chosen = f"cancel-{uuid.uuid4().hex}" if key is None else idempotency_key(key)
-    return Outcome.of(await trading.cancel(venue, request.user, ids.order_id(order_name), chosen, known))
+    return Outcome.of(await trading.cancel(venue, request.user, ids.order_id(order_id), chosen, known))
 
 
 @patch(
-    "/orders/{order_name:str}",
+    "/orders/{order_id:str}",
     tags=["orders"],
     summary="Give an order another price or quantity",
     operation_id="amendOrder",
+    response_description="How the order stands now.",
     responses=problems(404, 409, 413, 415, 422),
 )
 async def amend_order(
     *,
     request: Asking,
     venue: Venue,
-    order_name: OrderName,
+    order_id: OrderId,
     data: JSONBody[AmendBody],
     key: Key,
     if_match: IfMatch = None,
 ) -> Outcome:
     known = _version(data.version, if_match)
-    wanted = ids.order_id(order_name)
+    wanted = ids.order_id(order_id)
     answer = await trading.amend(
         venue,
         request.user,
@@ -145,6 +153,7 @@ async def amend_order(
     tags=["orders"],
     summary="Cancel all your open orders",
     operation_id="cancelAllOrders",
+    response_description="How many ended.",
     status_code=200,
     responses=problems(),
 )
@@ -153,18 +162,19 @@ async def cancel_all(request: Asking, venue: Venue, key: Key) -> Cancelled:
 
 
 @get(
-    "/outcomes/{asked_key:str}",
+    "/outcomes/{key:str}",
     tags=["orders"],
     summary="What became of a request",
     operation_id="getOutcome",
+    response_description="What became of it.",
     responses=problems(404),
 )
 async def get_outcome(
-    request: Asking, venue: Venue, asked_key: Annotated[str, PathParameter(description="The idempotency key you sent.")]
+    request: Asking, venue: Venue, key: Annotated[str, PathParameter(description="The idempotency key you sent.")]
 ) -> Outcome:
     """Ask by the key of a request that got no answer. 404: nothing was done under it so far."""
     async with venue.sessions() as session:
-        answer = await trading.outcome(session, request.user, idempotency_key(asked_key))
+        answer = await trading.outcome(session, request.user, idempotency_key(key))
     if answer is None:
         raise NotFound("Nothing has been done under this key so far.")
     return Outcome.of(answer)

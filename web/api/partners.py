@@ -6,7 +6,7 @@ from market.partners import BulkLeg, BulkResult, bulk_buy, hand_out
 
 from web.api.answers import Bulk, Fill, Handout, Leg, named
 from web.api.bodies import BulkBody, HandoutBody
-from web.api.documented import Key, problems
+from web.api.documented import Key, answers, problems
 from web.api.orders import Asking
 from web.edge.idempotency import MOST_FOR_MANY, idempotency_key
 from web.edge.venue import Venue
@@ -17,6 +17,7 @@ from web.edge.venue import Venue
     tags=["partners"],
     summary="Buy several instruments at once",
     operation_id="bulkBuy",
+    response_description="Each leg's outcome.",
     status_code=200,
     responses=problems(404, 413, 415, 422),
 )
@@ -33,7 +34,7 @@ async def buy_in_bulk(request: Asking, venue: Venue, data: JSONBody[BulkBody], k
     tags=["partners"],
     summary="Pass data to one of your users",
     operation_id="handOut",
-    responses=problems(404, 413, 415, 422),
+    responses=answers({201: Handout, 202: Handout}) | problems(404, 413, 415, 422),
 )
 async def hand_data_out(request: Asking, venue: Venue, data: JSONBody[HandoutBody], key: Key) -> Response[Handout]:
     """Pass data from your line on. 202 while the carrier moves it; the same request with the same key tells the end."""

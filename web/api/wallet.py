@@ -6,42 +6,64 @@ from market import views
 from market.parties import lines
 from market.wallet import balances
 from web.api import ids
-from web.api.answers import OwnLine, Page, Purse, Trade
-from web.api.documented import Cursor, Limit, TradeName, problems
+from web.api.answers import OwnLine, Purse, Trade, TradePage
+from web.api.documented import Cursor, Limit, TradeId, problems
 from web.api.orders import Asking
 from web.edge.cursors import Cursors
 from web.edge.venue import Venue
 
 
-@get("/trades", tags=["wallet"], summary="Your trades, newest first", operation_id="listTrades", responses=problems())
-async def list_trades(request: Asking, venue: Venue, cursor: Cursor = None, limit: Limit = 50) -> Page[Trade]:
+@get(
+    "/trades",
+    tags=["wallet"],
+    summary="Your trades, newest first",
+    operation_id="listTrades",
+    response_description="Your trades.",
+    responses=problems(),
+)
+async def list_trades(request: Asking, venue: Venue, cursor: Cursor = None, limit: Limit = 50) -> TradePage:
     cursors: Cursors = request.app.state.cursors
     purpose = f"trades {request.user.party_id}"
     async with venue.sessions() as session:
         found = await views.trades(session, request.user.party_id, cursors.open(purpose, cursor), limit + 1)
     more = cursors.seal(purpose, found[limit - 1].id) if len(found) > limit else None
-    return Page([Trade.of(view) for view in found[:limit]], more)
+    return TradePage([Trade.of(view) for view in found[:limit]], more)
 
 
 @get(
-    "/trades/{trade_name:str}",
+    "/trades/{trade_id:str}",
     tags=["wallet"],
     summary="One trade and its delivery",
     operation_id="getTrade",
+    response_description="The trade.",
     responses=problems(404),
 )
-async def get_trade(request: Asking, venue: Venue, trade_name: TradeName) -> Trade:
+async def get_trade(request: Asking, venue: Venue, trade_id: TradeId) -> Trade:
     async with venue.sessions() as session:
-        return Trade.of(await views.trade(session, request.user.party_id, ids.trade_id(trade_name)))
+        return Trade.of(await views.trade(session, request.user.party_id, ids.trade_id(trade_id)))
 
 
-@get("/wallet", tags=["wallet"], summary="Your money and coins", operation_id="getWallet", responses=problems())
+@get(
+    "/wallet",
+    tags=["wallet"],
+    summary="Your money and coins",
+    operation_id="getWallet",
+    response_description="Your money and coins.",
+    responses=problems(),
+)
 async def get_wallet(request: Asking, venue: Venue) -> Purse:
     held = await balances(venue, request.user)
     return Purse(held.currency, held.available_minor, held.held_minor, held.coins_available, held.coins_held)
 
 
-@get("/lines", tags=["wallet"], summary="Your lines", operation_id="listLines", responses=problems())
+@get(
+    "/lines",
+    tags=["wallet"],
+    summary="Your lines",
+    operation_id="listLines",
+    response_description="Your lines.",
+    responses=problems(),
+)
 async def list_lines(request: Asking, venue: Venue) -> list[OwnLine]:
     return [
         OwnLine(f"lin_{line.id}", line.carrier, line.province, line.masked, line.plan, line.base_mb, line.state)
