@@ -1,12 +1,12 @@
 """What this machine can do, measured: one module for each thing measured."""
 
-import asyncio
 import os
 import platform
 from collections.abc import Callable
 from typing import Any
 
 import psutil
+import uvloop
 
 from web.trouble import Trouble
 
@@ -37,13 +37,13 @@ def _matching() -> tuple[dict[str, Any], dict[str, float]]:
 def _engine() -> tuple[dict[str, Any], dict[str, float]]:
     from web.bench import engine
 
-    return asyncio.run(engine.run())
+    return uvloop.run(engine.run())
 
 
 def _http() -> tuple[dict[str, Any], dict[str, float]]:
     from web.bench import http
 
-    return asyncio.run(http.run())
+    return uvloop.run(http.run())
 
 
 def _machine() -> dict[str, Any]:
