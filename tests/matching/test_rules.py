@@ -87,8 +87,8 @@ def test_an_order_lives_no_longer_than_the_market_allows(life: int, code: str | 
     assert refused(the_terms(maximum_life_us=300), time_in_force=GTD, expires_at=NOW + life) == code
 
 
-def test_at_a_tick_of_one_every_whole_price_is_a_step() -> None:
-    assert refused(the_terms(tick=1), price=101) is None
+def test_terms_may_be_as_small_as_one() -> None:
+    assert refused(the_terms(tick=1, minimum_price=1, maximum_quantity=1), price=1, quantity=1) is None
 
 
 def test_a_closed_market_is_named_before_the_orders_own_faults() -> None:
