@@ -17,7 +17,7 @@ import stripe
 from settlement.payments import reading
 from settlement.payments.classification import classify
 from settlement.payments.errors import ForgedEvent, PaymentMismatch, PaymentRefused, PaymentUnknown
-from settlement.payments.reading import REFERENCE, expect
+from settlement.payments.reading import REFERENCE, carries, expect
 from settlement.payments.refunds import listed_refunds, refunded_minor
 from settlement.payments.values import (
     BalanceTransaction,
@@ -45,7 +45,7 @@ ALREADY_DONE = frozenset({"payment_intent_unexpected_state", "charge_already_cap
 WHOLE: dict[str, list[str]] = {"expand": ["latest_charge", "latest_charge.refunds"]}
 """Ask for all that a `Payment` is read from."""
 
-T = TypeVar("T")
+T = TypeVar("T", bound=stripe.StripeObject)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Payments:
         payments = [
             await self._payment(intent)
             async for intent in self._pages(self._api.payment_intents.list_async, since_params(since, params))
-            if _carries(intent, reference)
+            if carries(intent, reference)
         ]
         alive = [payment for payment in payments if not payment.status.is_dead]
         if len(alive) > 1:
@@ -211,7 +211,7 @@ class Payments:
     async def find_refund(self, payment_id: str, reference: str) -> Refund | None:
         params = {"payment_intent": payment_id}
         async for refund in self._pages(self._api.refunds.list_async, params):
-            if _carries(refund, reference):
+            if carries(refund, reference):
                 return reading.refund_of(refund)
         return None
 
@@ -283,7 +283,7 @@ class Payments:
 
     async def find_transfer(self, group: str, reference: str) -> Transfer | None:
         async for transfer in self._pages(self._api.transfers.list_async, {"transfer_group": group}):
-            if _carries(transfer, reference):
+            if carries(transfer, reference):
                 return reading.transfer_of(transfer)
         return None
 
@@ -316,7 +316,7 @@ class Payments:
 
     async def find_payout(self, account: str, reference: str) -> Payout | None:
         async for payout in self._pages(self._api.payouts.list_async, {}, account):
-            if _carries(payout, reference):
+            if carries(payout, reference):
                 return reading.payout_of(payout, account)
         return None
 
@@ -411,36 +411,34 @@ class Payments:
         cursor: dict[str, str] = {}
         while True:
             page = await self._ask(list_page({"limit": PAGE, **params, **cursor}, options))
-            for item in page.data:
+            items, last_id = reading.page_of(page)
+            for item in items:
                 yield item
-            if not page.has_more:
+            if last_id is None:
                 return
-            last = {"starting_after": str(page.data[-1]["id"])} if page.data else cursor
-            if last == cursor:
+            if cursor == {"starting_after": last_id}:
                 raise PaymentMismatch("the provider's list has no end")
-            cursor = last
+            cursor = {"starting_after": last_id}
 
     async def _ask(self, call: Awaitable[T]) -> T:
         """Every error of the client, of the wire and of the clock, in our own terms."""
         try:
             async with asyncio.timeout(self.longest_call_seconds):
-                return await call
+                answer = await call
         except stripe.StripeError as error:
             raise classify(error) from error
         except TimeoutError as error:
             raise PaymentUnknown("time-out") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PaymentUnknown(f"unreadable answer: {error!r}") from error
+        if not isinstance(answer, stripe.StripeObject):
+            raise PaymentUnknown("unreadable answer: not an object")
+        return answer
 
 
 def since_params(since: datetime | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
     created = {} if since is None else {"created": {"gte": int(since.timestamp())}}
     return {**(params or {}), **created}
-
-
-def _carries(item: Any, reference: str) -> bool:
-    metadata = item.metadata or {}
-    return REFERENCE in metadata and metadata[REFERENCE] == reference
 
 
 def _essence(value: Payment | Transfer | Payout) -> tuple[int, str, str]:

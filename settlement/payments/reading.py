@@ -27,6 +27,7 @@ REFERENCE = "surplusflow_reference"
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Item = TypeVar("Item", bound=stripe.StripeObject)
 
 
 def checked(read: Callable[P, R]) -> Callable[P, R]:
@@ -155,6 +156,18 @@ def event_of(event: stripe.Event) -> Event:
         object_kind=_text(content["object"]),
         account=_optional(event, "account"),
     )
+
+
+@checked
+def page_of(page: stripe.ListObject[Item]) -> tuple[list[Item], str | None]:
+    """The items of a page, and the id to go on from if there are more."""
+    items = list(page.data)
+    return items, _text(items[-1]["id"] if items else None) if page.has_more else None
+
+
+@checked
+def carries(item: Any, reference: str) -> bool:
+    return _reference(item.metadata) == reference != ""
 
 
 @checked

@@ -23,6 +23,7 @@ def _counts(refund: stripe.Refund) -> bool:
     return refund.balance_transaction is not None or refund.reason != "expired_uncaptured_charge"
 
 
+@checked
 def listed_refunds(intent: stripe.PaymentIntent) -> tuple[list[stripe.Refund], bool]:
     """The refunds that came with the payment, and whether there are more to ask for."""
     charge = intent.latest_charge

@@ -8,6 +8,7 @@ import logging
 import random
 import time
 
+import asyncpg
 import httpx
 
 from settlement.simulators.payment import lists
@@ -63,23 +64,27 @@ class Courier:
 
     async def _send_due(self, client: httpx.AsyncClient) -> None:
         try:
-            async with self._desk.open() as call:
-                await self._mischief.load(call)
-                due = await call.connection.fetch(
-                    "SELECT id, event, endpoint, attempts FROM deliveries"
-                    " WHERE status = 'pending' AND due_at <= $1 AND NOT id = ANY($2) AND NOT endpoint = ANY($3)"
-                    " ORDER BY due_at, id LIMIT $4",
-                    time.time(),
-                    list(self._flying),
-                    self._busy_endpoints(),
-                    AT_ONCE,
-                )
+            due = await self._find_due()
         except LOST as error:
             log.warning("the database is away: %r", error)
             return
         for delivery in due:
             if len(self._flying) < AT_ONCE and delivery["endpoint"] not in self._busy_endpoints():
                 self._start(client, delivery["id"], delivery["event"], delivery["endpoint"], delivery["attempts"])
+
+    async def _find_due(self) -> "list[asyncpg.Record]":
+        async with self._desk.open() as call:
+            await self._mischief.load(call)
+            due: list[asyncpg.Record] = await call.connection.fetch(
+                "SELECT id, event, endpoint, attempts FROM deliveries"
+                " WHERE status = 'pending' AND due_at <= $1 AND NOT id = ANY($2) AND NOT endpoint = ANY($3)"
+                " ORDER BY due_at, id LIMIT $4",
+                time.time(),
+                list(self._flying),
+                self._busy_endpoints(),
+                AT_ONCE,
+            )
+        return due
 
     def _busy_endpoints(self) -> list[str]:
         flying = list(self._flying.values())

@@ -73,7 +73,10 @@ class Gate:
         request_id = documents.new_id("req")
         try:
             ask = await self._read(request, request_id)
-            answer = await self._guarded(ask, operation)
+            answer, is_lost = await self._guarded(ask, operation)
+            if is_lost:
+                await self._wait(self._desk.settings.hang_seconds)
+                answer = AWAY
         except Refusal as refusal:
             answer = refusal.answer
         except LOST as error:
@@ -118,7 +121,7 @@ class Gate:
             request_id=request_id,
         )
 
-    async def _guarded(self, ask: Ask, operation: Operation) -> Answer:
+    async def _guarded(self, ask: Ask, operation: Operation) -> tuple[Answer, bool]:
         """Let only one request at a time work under an idempotency key."""
         if ask.key is None:
             return await self._slowly(ask, operation)
@@ -136,18 +139,17 @@ class Gate:
         finally:
             self._in_flight.discard(mark)
 
-    async def _slowly(self, ask: Ask, operation: Operation) -> Answer:
+    async def _slowly(self, ask: Ask, operation: Operation) -> tuple[Answer, bool]:
+        """The answer, and whether it gets lost on its way."""
         if (latency_ms := self._mischief.faults.latency_ms) > 0:
             await self._wait(latency_ms / 1_000)
         async with self._desk.open(ask.account, ask.base_url) as call:
             await self._mischief.load(call)
             if latency_ms:
                 await self._mischief.count(call, "latency_ms")
-            answer, is_lost = await self._once(call, ask, operation), await self._is_lost(call)
-        if is_lost:
-            await self._wait(self._desk.settings.hang_seconds)
-            return AWAY
-        return answer
+            answer = await self._once(call, ask, operation)
+            is_lost = await self._is_lost(call)
+        return answer, is_lost
 
     async def _once(self, call: Call, ask: Ask, operation: Operation) -> Answer:
         """The remembered answer of this key, or a new one."""

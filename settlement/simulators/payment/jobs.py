@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from settlement.simulators.payment import payment_intents, payouts, refunds
+from settlement.simulators.payment.answers import Refusal
 from settlement.simulators.payment.desk import Call, Desk
 from settlement.simulators.payment.store import LOST
 
@@ -33,6 +34,8 @@ async def run(desk: Desk) -> None:
             await run_due(desk)
         except LOST as error:
             log.warning("the database is away: %r", error)
+        except Exception:
+            log.exception("a job failed; it will be tried again")
         await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -52,5 +55,9 @@ async def _run_one(desk: Desk) -> bool:
         if job is None:
             return False
         call.account = job["account"]
-        await ACTIONS[job["action"]](call, job["object"])
+        try:
+            async with call.connection.transaction():
+                await ACTIONS[job["action"]](call, job["object"])
+        except Refusal as refusal:
+            log.warning("%s of %s is no longer possible: %s", job["action"], job["object"], refusal)
     return True
