@@ -1,7 +1,9 @@
 """`surplusflow up`: the whole market on this machine, made of the very programs that production runs."""
 
 import asyncio
+import contextlib
 import http.client
+import io
 import json
 import os
 import secrets
@@ -38,8 +40,7 @@ CARRIERS = (
 MIGRATE_SECONDS = 120
 SEED_SECONDS = 300
 CHECK_SECONDS = 2
-
-Say = Callable[[str], None]
+HIGHEST_PORT = 65_535
 
 
 class PortTaken(Trouble):
@@ -54,11 +55,13 @@ def up(data_dir: Path, *, port: int, shards: int, demo: bool) -> None:
     Raises:
         Trouble: saying what is in the way: the data directory or the port taken, or a program that does not start.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Chinese characters is no reason to fail
     directory = DataDirectory(data_dir)
     with directory.held():
         left = stop_left_behind(_left_behind(directory))
         if left:
-            click.echo(f"Stopped what an earlier run had left behind: {', '.join(left)}.")
+            _say(f"Stopped what an earlier run had left behind: {', '.join(left)}.")
         _refuse_taken(os.environ.get(f"{SETTING}BIND_HOST", "127.0.0.1"), port)
         directory.clear()
         market = _Market(directory, _ports(port), shards=shards, demo=demo, given=_given(os.environ))
@@ -69,17 +72,17 @@ async def _run(market: "_Market") -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-    supervisor = Supervisor(market.directory.logs, note=market.note, say=click.echo)
+    supervisor = Supervisor(market.directory.logs, note=market.note, say=_say)
     starting = asyncio.create_task(market.start(supervisor))
     stopping = asyncio.create_task(told_to_stop.wait())
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            click.echo(market.welcome())
+            _say(market.welcome())
             await stopping
     finally:
-        click.echo("正在停止 / Stopping …")
+        _say("正在停止 / Stopping …")
         for task in (starting, stopping):
             task.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
@@ -232,7 +235,7 @@ class _Market:
 
     def _environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(SETTING)}
-        private = {"TMPDIR": str(self.directory.temporary), "PYTHONUNBUFFERED": "1"}
+        private = {"TMPDIR": str(self.directory.temporary), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
         return ours | private | self._named_settings()
 
     def _named_settings(self) -> dict[str, str]:
@@ -271,7 +274,14 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _ports(web: int) -> Ports:
     """The simulators sit beside the web where they can, so that their addresses stay the same from run to run."""
-    return Ports(web=web, carriers=free_port(web + 1), payment=free_port(web + 2), valkey=free_port())
+    carriers, payment = (free_port(port if port <= HIGHEST_PORT else 0) for port in (web + 1, web + 2))
+    return Ports(web=web, carriers=carriers, payment=payment, valkey=free_port())
+
+
+def _say(words: str) -> None:
+    """Tell the operator. A terminal that is closed must not keep us from stopping in order."""
+    with contextlib.suppress(OSError):
+        click.echo(words)
 
 
 def _refuse_taken(host: str, port: int) -> None:
