@@ -1,5 +1,6 @@
 """Settings, people and keys for the web's tests, made with a few words."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -111,12 +112,12 @@ class Visitor:
     def session_id(self) -> str | None:
         return self.client.cookies.get("session")
 
-    async def get(self, path: str, **headers: str) -> Response:
-        return await self.client.get(path, headers={"Accept": "text/html", **headers}, follow_redirects=False)
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
+        return await self.client.get(path, headers={"Accept": "text/html", **(headers or {})}, follow_redirects=False)
 
-    async def post(self, path: str, **headers: str) -> Response:
-        sent = {"Accept": "text/html", "Origin": self.origin, "X-CSRFToken": self.token, **headers}
-        return await self.client.post(path, headers=sent, follow_redirects=False)
+    async def post(self, path: str, headers: Mapping[str, str] | None = None, **fields: str) -> Response:
+        sent = {"Accept": "text/html", "Origin": self.origin, "X-CSRFToken": self.token, **(headers or {})}
+        return await self.client.post(path, headers=sent, data=fields, follow_redirects=False)
 
     async def sign_in(self, party_id: int) -> Response:
         return await self.post(f"/tests/sign-in/{party_id}")

@@ -21,7 +21,7 @@ async def test_the_token_may_come_in_the_header(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("token", ["", "x", "x" * 107])
 async def test_without_the_token_nothing_is_done(visitor: Visitor, token: str) -> None:
-    response = await visitor.post("/tests/form", **{"X-CSRFToken": token})
+    response = await visitor.post("/tests/form", {"X-CSRFToken": token})
 
     assert response.status_code == 403
     assert response.headers["content-type"].startswith("text/html")
@@ -42,7 +42,7 @@ async def test_a_token_that_somebody_planted_as_a_cookie_is_none(visitor: Visito
 async def test_a_request_from_another_site_is_refused_even_with_the_token(
     visitor: Visitor, headers: dict[str, str]
 ) -> None:
-    assert (await visitor.post("/tests/form", **headers)).status_code == 403
+    assert (await visitor.post("/tests/form", headers)).status_code == 403
 
 
 async def test_a_simple_request_with_plain_text_is_refused(visitor: Visitor) -> None:

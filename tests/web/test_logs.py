@@ -67,7 +67,7 @@ async def test_probes_leave_no_line(written: StringIO, market: Market) -> None:
 
 
 async def test_our_own_failure_is_noted_with_its_place_and_number(written: StringIO, visitor: Visitor) -> None:
-    await visitor.get("/tests/broken", **{"X-Request-ID": "trace-of-test"})
+    await visitor.get("/tests/broken", {"X-Request-ID": "trace-of-test"})
 
     [line] = [json.loads(line) for line in written.getvalue().splitlines() if '"failed"' in line]
     assert (line["error"], line["trace_id"], line["status"]) == ("RuntimeError", "trace-of-test", 500)

@@ -35,7 +35,7 @@ async def test_a_wrong_method_is_told_which_are_right(client: AsyncClient) -> No
 
 
 async def test_g7_htmx_gets_a_fragment_for_the_toast_with_the_true_status(visitor: Visitor) -> None:
-    response = await visitor.get("/tests/refused", **{"HX-Request": "true"})
+    response = await visitor.get("/tests/refused", {"HX-Request": "true"})
 
     assert response.status_code == 422
     assert (response.headers["hx-retarget"], response.headers["hx-reswap"]) == ("#toast", "innerHTML")
@@ -46,7 +46,7 @@ async def test_g7_htmx_gets_a_fragment_for_the_toast_with_the_true_status(visito
 
 async def test_g7_htmx_without_a_session_is_sent_to_sign_in_from_its_page(visitor: Visitor) -> None:
     page = "http://127.0.0.1:8000/orders?secret=1"
-    response = await visitor.get("/tests/mine", **{"HX-Request": "true", "HX-Current-URL": page})
+    response = await visitor.get("/tests/mine", {"HX-Request": "true", "HX-Current-URL": page})
 
     assert response.status_code == 401
     assert response.headers["hx-redirect"] == "/sign-in?next=/orders"
@@ -54,7 +54,7 @@ async def test_g7_htmx_without_a_session_is_sent_to_sign_in_from_its_page(visito
 
 async def test_g7_a_foreign_current_url_leads_nowhere_else(visitor: Visitor) -> None:
     page = "https://evil.example//evil.example/x"
-    response = await visitor.get("/tests/mine", **{"HX-Request": "true", "HX-Current-URL": page})
+    response = await visitor.get("/tests/mine", {"HX-Request": "true", "HX-Current-URL": page})
 
     assert response.headers["hx-redirect"] == "/sign-in?next=/"
 
@@ -73,7 +73,7 @@ async def test_a_browser_gets_a_page_for_what_is_not_there(visitor: Visitor) -> 
 
 
 async def test_our_own_failure_shows_its_number_and_nothing_else(visitor: Visitor) -> None:
-    response = await visitor.get("/tests/broken", **{"X-Request-ID": "trace-of-test"})
+    response = await visitor.get("/tests/broken", {"X-Request-ID": "trace-of-test"})
 
     assert response.status_code == 500
     assert "trace-of-test" in response.text
@@ -101,7 +101,7 @@ async def test_a_host_that_is_not_ours_gets_nothing(client: AsyncClient) -> None
 
 async def test_forwarded_hosts_change_no_address(visitor: Visitor) -> None:
     forged = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example", "X-Original-URL": "/metrics"}
-    response = await visitor.get("/tests/mine", **forged)
+    response = await visitor.get("/tests/mine", forged)
 
     assert response.headers["location"] == "/sign-in?next=/tests/mine"
 

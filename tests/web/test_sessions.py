@@ -36,7 +36,7 @@ async def test_g2_the_id_changes_at_sign_in_and_the_former_one_is_dead(visitor: 
     assert visitor.session_id != former
     assert (await visitor.get("/tests/mine")).json()["party_id"] == second.party_id
     visitor.client.cookies.clear()
-    assert (await visitor.get("/tests/mine", Cookie=f"session={former}")).status_code == 303
+    assert (await visitor.get("/tests/mine", {"Cookie": f"session={former}"})).status_code == 303
 
 
 async def test_a_visitor_without_a_session_leaves_nothing_behind(market: Market) -> None:
@@ -73,7 +73,7 @@ async def test_signing_out_ends_the_session_in_redis_too(visitor: Visitor) -> No
     await visitor.post("/tests/sign-out")
 
     assert not visitor.session_id
-    assert (await visitor.get("/tests/mine", Cookie=f"session={held}")).status_code == 303
+    assert (await visitor.get("/tests/mine", {"Cookie": f"session={held}"})).status_code == 303
 
 
 async def test_only_the_language_outlives_a_sign_in(visitor: Visitor) -> None:

@@ -1,0 +1,175 @@
+"""Who may ask for what: every route of the application has a line here, and is tried by everybody (S1, A25)."""
+
+from collections.abc import Iterator
+from enum import Enum
+
+import pytest
+from httpx import Response
+from litestar import Litestar
+from litestar.routes import ASGIRoute, HTTPRoute
+
+from market.tables import OfficerRow
+from tests.web.making import Market, Visitor, a_key, a_visitor, settings_of
+from web.app import create_app
+
+
+class For(Enum):
+    """Whom a route serves."""
+
+    ANYONE = "anyone"
+    MEMBERS = "a signed-in member"
+    OFFICERS = "a signed-in officer"
+    KEYS = "whoever holds a key"
+    PROVIDER = "the payment provider, by its signature"
+    OPERATORS = "this machine or whoever holds the token"
+
+
+ACCESS = {
+    ("GET", "/"): For.ANYONE,
+    ("GET", "/data"): For.MEMBERS,
+    ("GET", "/instruments/{symbol}"): For.ANYONE,
+    ("POST", "/instruments/{symbol}"): For.MEMBERS,
+    ("GET", "/instruments/{symbol}/quote"): For.ANYONE,
+    ("GET", "/instruments/{symbol}/candles"): For.ANYONE,
+    ("GET", "/instruments/{symbol}/stream"): For.ANYONE,
+    ("GET", "/stream"): For.MEMBERS,
+    ("GET", "/orders"): For.MEMBERS,
+    ("POST", "/orders/cancel-all"): For.MEMBERS,
+    ("POST", "/orders/{name}/cancel"): For.MEMBERS,
+    ("POST", "/orders/{name}/amend"): For.MEMBERS,
+    ("GET", "/trades"): For.MEMBERS,
+    ("GET", "/trades/{name}"): For.MEMBERS,
+    ("GET", "/wallet"): For.MEMBERS,
+    ("POST", "/wallet/top-up"): For.MEMBERS,
+    ("POST", "/wallet/withdraw"): For.MEMBERS,
+    ("GET", "/wallet/statement.csv"): For.MEMBERS,
+    ("GET", "/payments/{payment_id}/returned"): For.MEMBERS,
+    ("GET", "/sign-in"): For.ANYONE,
+    ("POST", "/sign-in"): For.ANYONE,
+    ("POST", "/sign-out"): For.ANYONE,
+    ("GET", "/officer/sign-in"): For.ANYONE,
+    ("POST", "/officer/sign-in"): For.ANYONE,
+    ("POST", "/officer/sign-out"): For.ANYONE,
+    ("POST", "/preferences"): For.ANYONE,
+    ("GET", "/api/v1/instruments"): For.KEYS,
+    ("GET", "/api/v1/instruments/{symbol}"): For.KEYS,
+    ("GET", "/api/v1/instruments/{symbol}/book"): For.KEYS,
+    ("GET", "/api/v1/instruments/{symbol}/trades"): For.KEYS,
+    ("GET", "/api/v1/instruments/{symbol}/candles"): For.KEYS,
+    ("GET", "/api/v1/orders"): For.KEYS,
+    ("POST", "/api/v1/orders"): For.KEYS,
+    ("GET", "/api/v1/orders/{order_id}"): For.KEYS,
+    ("DELETE", "/api/v1/orders/{order_id}"): For.KEYS,
+    ("PATCH", "/api/v1/orders/{order_id}"): For.KEYS,
+    ("POST", "/api/v1/orders/cancel-all"): For.KEYS,
+    ("GET", "/api/v1/outcomes/{key}"): For.KEYS,
+    ("GET", "/api/v1/trades"): For.KEYS,
+    ("GET", "/api/v1/trades/{trade_id}"): For.KEYS,
+    ("GET", "/api/v1/wallet"): For.KEYS,
+    ("GET", "/api/v1/lines"): For.KEYS,
+    ("POST", "/api/v1/bulk-orders"): For.KEYS,
+    ("POST", "/api/v1/handouts"): For.KEYS,
+    ("POST", "/webhooks/payments"): For.PROVIDER,
+    ("GET", "/health/live"): For.ANYONE,
+    ("GET", "/health/ready"): For.ANYONE,
+    ("GET", "/metrics"): For.OPERATORS,
+    ("GET", "/static/{name}"): For.ANYONE,
+    ("GET", "/schema"): For.ANYONE,
+    ("GET", "/schema/openapi.json"): For.ANYONE,
+    ("GET", "/schema/{path}"): For.ANYONE,
+}
+
+EXAMPLES = {
+    "symbol": "COIN",
+    "name": "ord_1",
+    "payment_id": "1",
+    "order_id": "ord_1",
+    "trade_id": "trd_1",
+    "key": "key-of-nobody",
+    "path": "nothing",
+}
+ROLES = {
+    "nobody": {For.ANYONE},
+    "member": {For.ANYONE, For.MEMBERS},
+    "officer": {For.ANYONE, For.OFFICERS},
+    "partner": {For.ANYONE, For.KEYS},
+}
+
+
+def routes(app: Litestar) -> Iterator[tuple[str, str]]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            yield from ((method, route.path_format) for method in route.methods if method != "OPTIONS")
+        else:
+            assert isinstance(route, ASGIRoute)
+            yield "ANY", route.path_format
+
+
+def test_every_route_has_its_line_and_every_line_its_route() -> None:
+    assert set(routes(create_app(settings_of()))) == ACCESS.keys()
+
+
+@pytest.fixture
+async def asking(market: Market, role: str) -> Visitor:
+    """A browser that is signed in as the role, or holds a partner's key."""
+    visitor = await a_visitor(market)
+    if role == "member":
+        await visitor.sign_in((await market.partner()).party_id)
+    if role == "officer":
+        async with market.venue.sessions() as session:
+            officer = OfficerRow(login=a_key(), password_hash="", role="compliance", carrier="CMCC")
+            session.add(officer)
+            await session.commit()
+        await visitor.post(f"/tests/officers/{officer.id}")
+    if role == "partner":
+        visitor.client.headers["Authorization"] = f"Bearer {(await market.partner()).api_key}"
+    visitor.client.headers["X-Forwarded-For"] = "203.0.113.9"
+    return visitor
+
+
+def is_turned_away(template: str, response: Response) -> bool:
+    """Sent to sign in, or refused; but a password that is wrong was at least read."""
+    if response.status_code == 303:
+        return response.headers["location"].startswith(("/sign-in", "/officer/sign-in"))
+    return response.status_code in {401, 403} and template != "/officer/sign-in"
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_everybody_gets_in_where_they_may_and_nowhere_else(asking: Visitor, role: str, opened: Litestar) -> None:
+    opened.state.drain.set()  # so that a stream that is let in ends at once
+    wrong = []
+    for (method, template), audience in ACCESS.items():
+        path = template.format(**EXAMPLES) if template != "/static/{name}" else "/static/nothing.css"
+        signed_out = template.endswith("/sign-out")
+        if signed_out:
+            continue
+        headers = {"Accept": "text/html", "Origin": asking.origin, "X-CSRFToken": asking.token}
+        response = await asking.client.request(method, path, headers=headers, follow_redirects=False)
+        let_in = not is_turned_away(template, response) and not _hides(audience, response)
+        if let_in != (audience in ROLES[role]) or response.status_code == 500:
+            wrong.append(f"{method} {template}: {response.status_code} for {role}")
+    opened.state.drain.clear()
+
+    assert wrong == []
+
+
+def _hides(audience: For, response: Response) -> bool:
+    """Routes that tell a stranger neither that they are there nor what they want."""
+    return (audience is For.OPERATORS and response.status_code == 404) or (
+        audience is For.PROVIDER and response.status_code == 400
+    )
+
+
+async def test_a25_what_is_anothers_is_not_there_on_pages_either(market: Market, visitor: Visitor) -> None:
+    seller, buyer, stranger = await market.partner(), await market.partner(), await market.partner()
+    order_id = (await seller.order("sell", 90)).json()["order_id"]
+    [fill] = (await buyer.order("buy", 90, time_in_force="ioc")).json()["fills"]
+    await visitor.sign_in(stranger.party_id)
+
+    answers = [
+        await visitor.get(f"/trades/{fill['trade_id']}"),
+        await visitor.post(f"/orders/{order_id}/cancel", key="0a1b"),
+        await visitor.post(f"/orders/{order_id}/amend", key="0a1b", price="1.00", lots="1"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
