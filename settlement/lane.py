@@ -25,8 +25,8 @@ BATCH = 200
 """Results that are written in one go."""
 TRIES = 4
 PAUSE_SECONDS = 1.0
-SEND_WITHIN_SECONDS = 4.0
-"""What could not be sent so long after it was taken is put back: the time that is left may not do for the call."""
+SEND_WITHIN = 0.8
+"""What could not be sent within this share of the slack is put back: the time that is left may not do for the call."""
 
 Announce = Callable[[Iterable[int]], Awaitable[None]]
 Ending = tuple[Claim, Outcome]
@@ -85,6 +85,9 @@ class Lane:
             log.warning("settlement_take_failed", lane=self.name, error=words(error))
             await asyncio.sleep(PAUSE_SECONDS)
             return False
+        if not claims:
+            self.changed()  # what was due has been put off: somebody has to look when it is due again
+            return False
         failpoint("settle.after_claim")
         numbers = await self._numbers(claims)
         for claim in claims:
@@ -102,7 +105,7 @@ class Lane:
                 limit=places,
                 holder=f"{self.worker}/{next(iter(self._turns))}",
                 patience=self.outside.patience(self.name),
-                budget=self.outside.longest_call(self.name),
+                budget=self.outside.longest_step(self.name),
                 mark=self.outside.mark,
             )
             await session.commit()
@@ -126,12 +129,13 @@ class Lane:
 
     async def _call(self, claim: Claim, numbers: Numbers | None, started: float) -> Outcome:
         """Make the call before the deadline; after it the claim may be another's."""
-        if numbers is None or asyncio.get_running_loop().time() > started + SEND_WITHIN_SECONDS:
+        send_by = started + SEND_WITHIN * self.outside.slack.total_seconds()
+        if numbers is None or asyncio.get_running_loop().time() > send_by:
             return Undone("it could not be sent in time")
         step = self.steps[claim.kind]
         call, outcome_of = (step.ask, outcome_of_asking) if claim.attempt.asking else (step.send, outcome_of_sending)
         try:
-            async with asyncio.timeout_at(started + self.outside.longest_call(self.name).total_seconds()):
+            async with asyncio.timeout_at(started + self.outside.longest_step(self.name).total_seconds()):
                 return await outcome_of(call(self.outside, claim.request, numbers))
         except TimeoutError:
             return Lost("no answer in time")

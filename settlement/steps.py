@@ -51,6 +51,8 @@ class Outside:
     mark: str
     provider_patience: timedelta = timedelta(seconds=60)
     """How long a request to the provider may take effect after it left us."""
+    slack: timedelta = timedelta(seconds=5)
+    """What a claim lasts beyond its call: for reading and writing, and for waiting until it is sent."""
 
     def patience(self, lane: str) -> timedelta:
         if lane == HOUSE_LANE:
@@ -59,13 +61,13 @@ class Outside:
             return self.provider_patience
         return timedelta(seconds=self.carriers[lane].profile.max_in_flight_seconds)
 
-    def longest_call(self, lane: str) -> timedelta:
+    def longest_step(self, lane: str) -> timedelta:
         """How long one step on this lane may take: up to two calls, as when a duplicate is looked up."""
         if lane == HOUSE_LANE:
-            return timedelta(seconds=5)
+            return self.slack
         if lane == PROVIDER_LANE:
-            return timedelta(seconds=2 * self.payments.longest_call_seconds + 5)
-        return timedelta(seconds=2 * self.carriers[lane].profile.timeout_seconds + 5)
+            return self.slack + timedelta(seconds=2 * self.payments.longest_call_seconds)
+        return self.slack + timedelta(seconds=2 * self.carriers[lane].profile.timeout_seconds)
 
 
 @dataclass(frozen=True, slots=True)

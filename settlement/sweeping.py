@@ -31,7 +31,7 @@ ABANDONED = timedelta(hours=24)
 RETURNABLE = timedelta(days=7)
 """How long a bank may send a payout back after it was paid."""
 BATCH = 200
-SOONEST = timedelta(seconds=5)
+SOONEST = timedelta(seconds=1)
 LATEST = timedelta(hours=1)
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -55,8 +55,9 @@ class Pace:
         return turn
 
 
-async def sweep(sessions: Sessions, outside: Outside, announce: Announce, pace: Pace) -> None:
-    """One round. Each thing is asked about on its own, so that one that fails keeps no other waiting."""
+async def sweep(sessions: Sessions, outside: Outside, announce: Announce, pace: Pace) -> int:
+    """One round; says how much it heard. Each thing is asked about on its own, so that none keeps another waiting."""
+    heard = 0
     for kind, open_rows, act in ROUND:
         async with sessions() as session:
             now = (await session.execute(select(func.now()))).scalar_one()
@@ -67,7 +68,9 @@ async def sweep(sessions: Sessions, outside: Outside, announce: Announce, pace: 
             except (CarrierError, PaymentError, LedgerRefusal) as error:
                 log.warning("sweep_failed", kind=kind, subject=row.id, error=type(error).__name__)
             else:
+                heard += bool(told)
                 await announce(told)
+    return heard
 
 
 def _unanswered_payments(now: datetime) -> Any:
@@ -81,7 +84,7 @@ async def _ask_payment(sessions: Sessions, outside: Outside, row: PaymentRow, no
         payment = await outside.payments.payment(row.provider_id)
     else:
         found = await outside.payments.find_payment(name, since=row.created_at - SILENCE)
-        if found is None and age < SILENCE + outside.longest_call(PROVIDER_LANE) + outside.provider_patience:
+        if found is None and age < SILENCE + outside.longest_step(PROVIDER_LANE) + outside.provider_patience:
             return set()
         if found is None:
             async with sessions.begin() as session:
@@ -118,7 +121,7 @@ async def _ask_custody(sessions: Sessions, outside: Outside, row: CustodyRow, no
         return set()  # no business of this installation any more
     name = external_id(outside.mark, "reserve", row.id)
     found = await outside.carriers[row.carrier].find_reservation(name)
-    lands_by = row.created_at + SILENCE + outside.longest_call(row.carrier) + outside.patience(row.carrier)
+    lands_by = row.created_at + SILENCE + outside.longest_step(row.carrier) + outside.patience(row.carrier)
     if found is None and now < lands_by:
         return set()
     async with sessions.begin() as session:

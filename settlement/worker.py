@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -13,6 +14,7 @@ from settlement.custody import RELEASE
 from settlement.delivery import DELIVER
 from settlement.gifts import HANDOUT, REDEEM
 from settlement.lane import AT_ONCE, Announce, Lane
+from settlement.payments.errors import PaymentError
 from settlement.payouts import PAYOUT, REVERSE, TRANSFER
 from settlement.refunding import REFUND
 from settlement.steps import HOUSE_LANE, PROVIDER_LANE, Outside
@@ -31,6 +33,9 @@ IDLE_SECONDS = 5.0
 """How often to look for work that nobody announced."""
 ROUND_SECONDS = 10.0
 """How often the sweep looks for what was left lying."""
+HOUR_SECONDS = 3600.0
+"""How often the provider is asked for events whose webhooks never came."""
+SHORTEST_ROUND_SECONDS = 1.0
 BREATH_SECONDS = 0.02
 """Announcements that come faster than this are answered together."""
 
@@ -61,8 +66,11 @@ async def run(
         for lane in lanes.values():
             group.create_task(lane.run(stop))
         group.create_task(_call_lanes(sessions, lanes, wake, news, stop))
-        group.create_task(_rounds(lambda: inbox.handle_pending(sessions, outside, announce), news, stop, round_seconds))
-        group.create_task(_sweep(sessions, outside, announce, stop, round_seconds))
+        rounds = Rounds(wake, stop, round_seconds)
+        pace = sweeping.Pace()
+        group.create_task(rounds.run(lambda: inbox.handle_pending(sessions, outside, announce), news))
+        group.create_task(rounds.run(lambda: sweeping.sweep(sessions, outside, announce, pace)))
+        group.create_task(rounds.run(lambda: inbox.catch_up(sessions, outside.payments), every_seconds=HOUR_SECONDS))
 
 
 async def _call_lanes(
@@ -93,27 +101,31 @@ async def _call_lanes(
             news.set()
 
 
-async def _sweep(
-    sessions: async_sessionmaker[AsyncSession],
-    outside: Outside,
-    announce: Announce,
-    stop: asyncio.Event,
-    round_seconds: float,
-) -> None:
-    pace = sweeping.Pace()
-    never = asyncio.Event()
-    await _rounds(lambda: sweeping.sweep(sessions, outside, announce, pace), never, stop, round_seconds)
+@dataclass(frozen=True)
+class Rounds:
+    """Work that is done again and again, beside the lanes."""
 
+    wake: asyncio.Event
+    stop: asyncio.Event
+    seconds: float
 
-async def _rounds(
-    work: Callable[[], Awaitable[object]], news: asyncio.Event, stop: asyncio.Event, round_seconds: float
-) -> None:
-    """Do the work at every round, and sooner when there is news, until told to stop."""
-    while not stop.is_set():
-        news.clear()
-        try:
-            await work()
-        except TROUBLE as error:
-            log.warning("settlement_round_failed", error=words(error))
-        await first(stop.wait(), timeout_seconds=min(1.0, round_seconds))
-        await first(news.wait(), stop.wait(), timeout_seconds=round_seconds)
+    async def run(
+        self,
+        work: Callable[[], Awaitable[int]],
+        news: asyncio.Event | None = None,
+        every_seconds: float | None = None,
+    ) -> None:
+        """Do the work at every round, and sooner when there is news, until told to stop.
+
+        What it changed may have made instructions due.
+        """
+        news, pause = news or asyncio.Event(), every_seconds or self.seconds
+        while not self.stop.is_set():
+            news.clear()
+            try:
+                if await work():
+                    self.wake.set()
+            except (*TROUBLE, PaymentError) as error:
+                log.warning("settlement_round_failed", error=words(error))
+            await first(self.stop.wait(), timeout_seconds=min(SHORTEST_ROUND_SECONDS, pause))
+            await first(news.wait(), self.stop.wait(), timeout_seconds=pause)

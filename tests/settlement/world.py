@@ -19,12 +19,13 @@ from settlement.payments.port import Payments
 from settlement.steps import Outside
 from settlement.tables import CustodyRow, DeliveryRow, InstructionRow
 from settlement.worker import STEPS, run
-from tests.carrier.simulator import CarrierProcess, month_end, only_bucket
+from tests.carrier.simulator import CarrierProcess, only_bucket
 from tests.settlement.making import a_custody, a_trade
 
 MARK = "test"
 QUICK: Steps = {kind: replace(step, delays=seconds(0.1, 0.1)) for kind, step in STEPS.items()}
 """The product's own steps, but for shorter pauses between attempts."""
+SLACK = timedelta(seconds=1)
 WORKERS = count(1)
 LINES = count(1)
 
@@ -44,7 +45,7 @@ class World:
 
     @property
     def outside(self) -> Outside:
-        return Outside({"CMCC": self.carrier}, self.payments, self._numbers_of, self.mark, self.patience)
+        return Outside({"CMCC": self.carrier}, self.payments, self._numbers_of, self.mark, self.patience, SLACK)
 
     async def _numbers_of(self, line_ids: Sequence[int]) -> dict[int, str]:
         return {line_id: self.numbers[line_id] for line_id in line_ids if line_id in self.numbers}
@@ -63,7 +64,7 @@ class World:
         async with self.sessions.begin() as session:
             row = await a_custody(session, quantity_mb=quantity_mb, bucket_id=bucket.id, line_id=line_id)
         name = external_id(self.mark, "reserve", row.id)
-        reservation = await self.carrier.reserve(bucket.id, quantity_mb, month_end(), name, number)
+        reservation = await self.carrier.reserve(bucket.id, quantity_mb, bucket.expires_at, name, number)
         async with self.sessions.begin() as session:
             return await custody.book_reservation(session, row.id, reservation)
 
