@@ -5,7 +5,7 @@ import asyncio
 from settlement.payments.port import Payments
 from settlement.payments.values import PaymentSettings
 
-PATH = "/webhooks/stripe"
+PATH = "/webhooks/payments"
 UNREGISTERED = "whsec_unregistered"
 """In place of the secret until the provider has told it."""
 

@@ -25,6 +25,8 @@ STEADY_SECONDS = 30.0
 EARLY_ENDS = 3
 """A program that ends this often before it was ever ready will not get ready by trying more."""
 KILL_SECONDS = 5.0
+LAST_WORDS_SECONDS = 1.0
+"""How long the output of a program that ended is still read."""
 LOG_BYTES = 5_000_000
 LOG_FILES = 3
 TAIL_BYTES = 3_000
@@ -161,7 +163,7 @@ class _Kept:
         await _ended(process)
         signal_group(process.pid, signal.SIGKILL)  # helpers of its own that it left behind
         if self._reader is not None:
-            await asyncio.wait({self._reader}, timeout=1)
+            await asyncio.wait({self._reader}, timeout=LAST_WORDS_SECONDS)
         return process.returncode
 
     async def wait_ready(self) -> None:
@@ -179,10 +181,12 @@ class _Kept:
         self._stopping.set()
         if self.process is not None:
             await self._end(self.process)
-        for task in (self._keeper, self._reader):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        tasks = [task for task in (self._keeper, self._reader) if task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._log.close()
 
     def not_ready(self, words: str) -> NotReady:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from market import settings
+from web import registration, webhooks
 from web.cli import surplusflow
 from web.datadir import DataDirectory
 
@@ -123,6 +124,10 @@ def test_what_belongs_to_a_demonstration_refuses_production(
 
     assert result.exit_code == 2
     assert "needs SURPLUSFLOW_ENVIRONMENT=demo" in result.output
+
+
+def test_the_address_told_to_the_payment_provider_is_one_that_the_web_answers() -> None:
+    assert webhooks.payment_event.paths == {registration.PATH}
 
 
 @pytest.mark.parametrize("share", ["2/2", "1", "a/b", "-1/2", "0/0"])

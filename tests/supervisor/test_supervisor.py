@@ -208,6 +208,17 @@ async def test_output_is_kept_and_what_alarms_is_shown(room: Room) -> None:
     assert (room.folder / "engine.log").read_text() == "all is well\nERROR the book is crossed\n"
 
 
+async def test_the_last_words_of_a_program_that_is_stopped_are_kept(room: Room) -> None:
+    there = room.folder / "there"
+    code = "import pathlib, signal, sys; signal.signal(15, lambda *_: sys.exit('all orders are safe'))"
+    code += "; pathlib.Path(sys.argv[1]).touch(); signal.pause()"
+    await room.supervisor.start(room.child("engine", code, there, ready=lambda _: there.exists()))
+
+    await room.supervisor.stop()
+
+    assert (room.folder / "engine.log").read_text() == "all orders are safe\n"
+
+
 def test_a_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervising, "LOG_BYTES", 100)
     log = Log(tmp_path / "chatty.log")
