@@ -8,9 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from httpx import AsyncClient, Response
-from market.partners import issue_key
 from sqlalchemy import select
 
+from market.partners import issue_key
 from market.settings import Settings
 from market.tables import PartyRow
 from market.venue import Venue
@@ -118,6 +118,11 @@ class Visitor:
     async def post(self, path: str, headers: Mapping[str, str] | None = None, **fields: str) -> Response:
         sent = {"Accept": "text/html", "Origin": self.origin, "X-CSRFToken": self.token, **(headers or {})}
         return await self.client.post(path, headers=sent, data=fields, follow_redirects=False)
+
+    def forget_session(self) -> None:
+        token = self.token
+        self.client.cookies.clear()
+        self.client.cookies.set("csrf", token, domain="127.0.0.1", path="/")
 
     async def sign_in(self, party_id: int) -> Response:
         return await self.post(f"/tests/sign-in/{party_id}")

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from market.parties import Member, Officer, member
 from market.refusals import NotAllowed
 from web.edge.sessions import (
+    end_other_sessions,
     requires_member,
     requires_officer,
     sign_in_officer_session,
@@ -48,6 +49,20 @@ def enter_as_officer(request: Visit, officer_id: int) -> str:
 def leave(request: Visit) -> str:
     sign_out(request)
     return "bye"
+
+
+@post("/tests/sign-out-elsewhere")
+async def leave_elsewhere(request: Visit) -> str:
+    return str(await end_other_sessions(request))
+
+
+@get("/tests/ended-meanwhile")
+async def ended_meanwhile(request: Visit, venue: Venue) -> str:
+    """A change of the session, while another request ends it."""
+    async for key in venue.redis.scan_iter("surplusflow:session:*"):
+        await venue.redis.delete(key)
+    request.session["locale"] = "en"
+    return "ok"
 
 
 @get("/tests/mine", guards=[requires_member], sync_to_thread=False)
@@ -96,5 +111,6 @@ select 900000000, min(id), 20, 'unbalanced', 5, 0 from account
 """
 
 pages = [
-    form, form_sent, enter, enter_as_officer, leave, mine, office, unguarded, language, broken, refused, deferred,
+    form, form_sent, enter, enter_as_officer, leave, leave_elsewhere, ended_meanwhile,
+    mine, office, unguarded, language, broken, refused, deferred,
 ]  # fmt: skip

@@ -165,3 +165,29 @@ async def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(vis
     cookie = response.headers["set-cookie"].lower()
     assert all(part in cookie for part in ("httponly", "samesite=lax", "path=/", "max-age=43200"))
     assert "domain" not in cookie
+
+
+async def test_signing_out_everywhere_else_leaves_this_session_alone(visitor: Visitor) -> None:
+    partner, stranger = await visitor.market.partner(), await visitor.market.partner()
+    held = []
+    for party_id in (partner.party_id, stranger.party_id, partner.party_id, partner.party_id):
+        visitor.forget_session()
+        await visitor.sign_in(party_id)
+        held.append(visitor.session_id)
+
+    ended = await visitor.post("/tests/sign-out-elsewhere")
+
+    assert ended.text == "2"
+    visitor.forget_session()
+    alive = [(await visitor.get("/tests/mine", {"Cookie": f"session={each}"})).status_code == 200 for each in held]
+    assert alive == [False, True, False, True]
+
+
+async def test_a_change_does_not_bring_back_a_session_that_has_ended(visitor: Visitor) -> None:
+    partner = await visitor.market.partner()
+    await visitor.sign_in(partner.party_id)
+    held = visitor.session_id
+
+    await visitor.get("/tests/ended-meanwhile")
+
+    assert (await visitor.get("/tests/mine", {"Cookie": f"session={held}"})).status_code == 303

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from litestar.datastructures import Cookie, MutableScopeHeaders
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware.session.server_side import ServerSideSessionBackend, ServerSideSessionConfig
 from litestar.types import Empty, Message, ScopeSession
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market.parties import Member, Officer, member
@@ -56,7 +58,7 @@ class SessionBackend(ServerSideSessionBackend):
 
     async def store_in_message(self, scope_session: ScopeSession, message: Message, connection: Connection) -> None:
         given, raw = _kept(connection).get(_LOADED, (None, None))
-        redis = connection.app.state.venue.redis
+        redis: Redis = connection.app.state.venue.redis
         if scope_session is Empty or not scope_session:
             if given and raw is not None:
                 await redis.delete(_redis_key(given))
@@ -64,15 +66,13 @@ class SessionBackend(ServerSideSessionBackend):
                 self._add_cookie(message, "", max_age=0)
             return
         data = self.serialize_data(scope_session, connection.scope)
-        rotate = raw is None or _kept(connection).get(_ROTATE)
-        if not rotate and data == raw:
-            return
-        session_id = secrets.token_urlsafe(32) if rotate else given
-        await redis.set(_redis_key(session_id), data, ex=IDLE_SECONDS)
-        if rotate:
+        if raw is None or _kept(connection).get(_ROTATE):
             if given and raw is not None:
                 await redis.delete(_redis_key(given))
-            self._add_cookie(message, session_id, max_age=MEMBER_SECONDS)
+            self._add_cookie(message, await _begin_in_redis(redis, scope_session, data), max_age=MEMBER_SECONDS)
+        elif data != raw:
+            # Only while it is there: another request may have ended it meanwhile.
+            await redis.set(_redis_key(given), data, ex=IDLE_SECONDS, xx=True)
 
     def _add_cookie(self, message: Message, value: str, max_age: int) -> None:
         config = self.config
@@ -97,6 +97,39 @@ def session_config(settings: Settings) -> SessionConfig:
         httponly=True,
         samesite="lax",
     )
+
+
+async def _begin_in_redis(redis: Redis, session: Any, data: bytes) -> str:
+    """Store a session under a new id, and list it among those of its owner."""
+    session_id = secrets.token_urlsafe(32)
+    async with redis.pipeline(transaction=False) as pipeline:
+        pipeline.set(_redis_key(session_id), data, ex=IDLE_SECONDS)
+        if owner := _list_key(session):
+            pipeline.sadd(owner, _redis_key(session_id))
+            pipeline.expire(owner, MEMBER_SECONDS)
+        await pipeline.execute()
+    return session_id
+
+
+async def end_other_sessions(connection: Connection) -> int:
+    """Sign the owner of this session out everywhere else; says how many sessions ended."""
+    owner = _list_key(_session(connection))
+    if owner is None:
+        return 0
+    redis: Redis = connection.app.state.venue.redis
+    here = _redis_key(_kept(connection)[_LOADED][0] or "").encode()
+    others = {key for key in await redis.smembers(owner) if key != here}
+    if not others:
+        return 0
+    ended = await redis.delete(*others)
+    await redis.srem(owner, *others)
+    return int(ended)
+
+
+def _list_key(session: Mapping[str, Any]) -> str | None:
+    """Where the sessions of a session's owner are listed."""
+    owner = next((f"{kind}:{session[kind]}" for kind in ("party", "officer") if kind in session), None)
+    return owner and f"surplusflow:sessions-of:{owner}"
 
 
 def _redis_key(session_id: str) -> str:
