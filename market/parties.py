@@ -252,8 +252,10 @@ async def line_of_number(session: AsyncSession, vault: Vault, msisdn: str) -> Li
     return found
 
 
-async def line_or_invitation(session: AsyncSession, vault: Vault, msisdn: str, carrier: str) -> LineRow:
-    """The line of a canonical number; a number that is new here gets a party, which waits until it signs in.
+async def line_or_invitation(
+    session: AsyncSession, vault: Vault, msisdn: str, carrier: str, owner: PartyRow | None = None
+) -> LineRow:
+    """The line of a canonical number; one that is new here gets an owner, who waits until it signs in.
 
     The number is locked until the commit, so that it gets one party however many ask at once.
     """
@@ -265,12 +267,8 @@ async def line_or_invitation(session: AsyncSession, vault: Vault, msisdn: str, c
     if known is not None:
         return known
 
-    party = PartyRow(kind="subscriber", name="", group_id=0)
-    session.add(party)
-    await session.flush()
-    party.group_id, party.name = party.id, f"user{party.id}"
     line = LineRow(
-        party_id=party.id,
+        party_id=(owner or await _new_subscriber(session)).id,
         carrier=carrier,
         province=NATIONAL,
         plan="prepaid",
@@ -282,6 +280,14 @@ async def line_or_invitation(session: AsyncSession, vault: Vault, msisdn: str, c
     session.add(line)
     await session.flush()
     return line
+
+
+async def _new_subscriber(session: AsyncSession) -> PartyRow:
+    party = PartyRow(kind="subscriber", name="", group_id=0)
+    session.add(party)
+    await session.flush()
+    party.group_id, party.name = party.id, f"user{party.id}"
+    return party
 
 
 async def buckets(venue: Venue, member: Member) -> list[tuple[Line, Bucket | None]]:

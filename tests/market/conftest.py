@@ -37,13 +37,16 @@ FOUNDING = """
 insert into party (kind, name, group_id) values ('operator', 'House', 1);
 insert into asset (code, kind) values ('CNY', 'money'), ('COIN', 'coin');
 insert into asset (code, kind, carrier, scope, expires_at)
-    values ('CMCC-CN-3001', 'data', 'CMCC', 'CN', '2030-01-31T16:00:00Z');
+    values ('CMCC-CN-3001', 'data', 'CMCC', 'CN', '2030-01-31T16:00:00Z'),
+           ('CTCC-CN-3001', 'data', 'CTCC', 'CN', '2030-01-31T16:00:00Z');
+insert into rule_profile (carrier, effective_from, terms)
+    values ('CMCC', '2020-01-01', '{}'), ('CTCC', '2020-01-01', '{}');
 insert into instrument (symbol, asset_id, currency, lot_units, tick_minor, floor_minor, ceiling_minor, reference_minor,
                         maximum_lots, fee_basis_points, fee_minimum_minor, opens_at, closes_at)
     select asset.code, asset.id, 'CNY', 100, 5, 5, 1000, 300, 100000, 500, 1, '2020-01-01', '2030-01-31'
-    from asset where kind <> 'money';
+    from asset where kind <> 'money' order by id;
 """
-"""The smallest market: the house, money, coins, and one instrument of data."""
+"""The smallest market: the house, money, coins, and data of two carriers."""
 
 
 @pytest.fixture(scope="session")
