@@ -42,11 +42,14 @@ async def test_a_transfer_that_does_not_balance_cannot_be_written(sessions: Sess
     async with sessions.begin() as session:
         wallet = await a_wallet(session)
 
-    with pytest.raises(IntegrityError, match="out of balance"):
+    async def forge() -> None:
         async with sessions.begin() as session:
             ledger = await accounts.lock(session, [wallet])
             ledger.transfers.append(Transfer(Kind.TOPPED_UP, "forged", (Posting(wallet, 100),)))
             await accounts.save(session, ledger)
+
+    with pytest.raises(IntegrityError, match="out of balance"):
+        await forge()
 
 
 async def test_the_same_settlement_cannot_be_written_twice(sessions: Sessions) -> None:

@@ -1,0 +1,251 @@
+"""Our books beside the carriers' and the provider's: every difference becomes a break with a cause."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from settlement.carriers.client import Carrier
+from settlement.carriers.errors import CarrierError
+from settlement.carriers.values import Action
+from settlement.naming import subject_of
+from settlement.payments.errors import PaymentError
+from settlement.payments.port import Payments
+from settlement.payments.values import PaymentStatus, PayoutStatus
+from settlement.report import Report, Row, a_break
+from settlement.steps import Outside
+from settlement.tables import DeliveryRow, HandoutRow, PaymentRow, PayoutRow, RedemptionRow
+
+DAY = timedelta(days=1)
+LATE = timedelta(days=2)
+"""How long after a trade its movement is looked for in the carrier's journal."""
+AT_ONCE = 8
+MOVED = frozenset({"settled", "delivered"})
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+async def reconcile(sessions: Sessions, outside: Outside, report: Report) -> None:
+    """Add every difference to the report. Whoever can't be asked makes a break of his own, and the rest goes on."""
+    for code in sorted({row.carrier for row in report.rows("trade") if row.carrier}):
+        if code not in outside.carriers:
+            report.add_break(_not_compared(report, code, "it is not among the carriers of this installation"))
+            continue
+        comparison = Comparison(sessions, outside.carriers[code], outside.mark, report)
+        try:
+            await comparison.run()
+        except CarrierError as error:
+            report.add_break(_not_compared(report, code, str(error)))
+    try:
+        await _reconcile_provider(sessions, outside, report)
+    except PaymentError as error:
+        report.add_break(_not_compared(report, "provider", getattr(error, "reason", str(error))))
+
+
+@dataclass
+class Comparison:
+    """One carrier's trades of a report beside its journal, both read in the order of time.
+
+    What agrees is forgotten at once, so memory holds only what still waits for its other half.
+    """
+
+    sessions: Sessions
+    carrier: Carrier
+    mark: str
+    report: Report
+    _waiting: dict[str, Row] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+    _strangers: list[Action] = field(default_factory=list)
+
+    async def run(self) -> None:
+        code, until = self.carrier.profile.code, min(self.report.span.until + LATE, self.report.made_at)
+        ours = (row for row in self.report.rows("trade") if row.carrier == code)
+        coming = next(ours, None)
+        day = self.report.span.since
+        while day < until:
+            while coming is not None and datetime.fromisoformat(coming.at) < day + DAY:
+                self._waiting[coming.our_reference or ""] = coming
+                coming = next(ours, None)
+            async for action in self.carrier.actions(day, min(day + DAY, until)):
+                self._match(action)
+            day += DAY
+        await self._ask_for_the_rest()
+        await self._look_up_strangers()
+
+    def _match(self, action: Action) -> None:
+        named = subject_of(self.mark, action.external_id or "")
+        if named is None or named[0] not in TABLES:
+            return
+        name = action.external_id or ""
+        if name in self._seen:
+            self._break(name, "done_twice", f"{action.amount_mb} MB were moved again", action.at)
+            return
+        self._seen.add(name)
+        row = self._waiting.pop(name, None)
+        if row is None:
+            self._strangers.append(action)
+        else:
+            self._compare(row, action.amount_mb)
+
+    def _compare(self, row: Row, amount_mb: int) -> None:
+        if row.quantity_mb != amount_mb:
+            self._break(row.id, "amount_differs", f"{row.quantity_mb} MB here, {amount_mb} MB there", row.at)
+        if row.status == "refunded":
+            self._break(row.id, "status_differs", "refunded here, but the data moved there", row.at)
+        elif row.status not in MOVED:
+            self._in_flight(row)
+
+    async def _ask_for_the_rest(self) -> None:
+        """What the journal did not show is asked for by name, before anybody says that it is missing."""
+        for row in self._waiting.values():
+            if row.status == "refunded":
+                continue
+            if row.status not in MOVED:
+                self._in_flight(row)
+                continue
+            movement = await self.carrier.find_movement(row.our_reference or "")
+            if movement is None:
+                self._break(row.id, "missing_there", f"{row.quantity_mb} MB are {row.status} here", row.at)
+            else:
+                self._compare(row, movement.amount_mb)
+
+    async def _look_up_strangers(self) -> None:
+        """Movements that carry our name but belong to no trade of these days: most are trades of the days before."""
+        while batch := self._strangers[:500]:
+            del self._strangers[:500]
+            known = await self._known(batch)
+            for action in batch:
+                name = action.external_id or ""
+                if name not in known:
+                    self._break(name, "missing_here", f"{action.amount_mb} MB were moved there", action.at)
+                    continue
+                quantity_mb, status = known[name]
+                if quantity_mb != action.amount_mb:
+                    self._break(
+                        name, "amount_differs", f"{quantity_mb} MB here, {action.amount_mb} MB there", action.at
+                    )
+                if status in {"refused", "refunded"}:
+                    self._break(name, "status_differs", f"{status} here, but the data moved there", action.at)
+
+    async def _known(self, actions: Sequence[Action]) -> dict[str, tuple[int, str]]:
+        named = {name: subject_of(self.mark, name) for name in (action.external_id or "" for action in actions)}
+        known: dict[str, tuple[int, str]] = {}
+        async with self.sessions() as session:
+            for kind, (table, quantity) in TABLES.items():
+                names = {subject[1]: name for name, subject in named.items() if subject and subject[0] == kind}
+                rows = await session.execute(select(table.id, quantity, table.status).where(table.id.in_(names)))
+                known |= {names[row_id]: (amount, status) for row_id, amount, status in rows}
+        return known
+
+    def _in_flight(self, row: Row) -> None:
+        age = self.report.made_at - datetime.fromisoformat(row.at)
+        words = f"{row.status} for {int(age.total_seconds())} s"
+        self._break(row.id, "in_flight", f"{words}: {row.reason}" if row.reason else words, row.at)
+
+    def _break(self, subject: str, cause: str, detail: str, at: datetime | str) -> None:
+        code = self.carrier.profile.code
+        self.report.add_break(a_break(self.report.span, subject, cause, detail, at, carrier=code))
+
+
+TABLES: dict[str, tuple[Any, Any]] = {
+    "deliver": (DeliveryRow, DeliveryRow.quantity),
+    "redeem": (RedemptionRow, RedemptionRow.coins),
+    "handout": (HandoutRow, HandoutRow.amount_mb),
+}
+"""The kinds of instruction that move data, and where their amounts stand."""
+
+
+async def _reconcile_provider(sessions: Sessions, outside: Outside, report: Report) -> None:
+    payments = [*report.rows("top_up"), *report.rows("card_hold")]
+    async for found in _each(payments, lambda row: _compare_payment(outside.payments, report, row)):
+        for one in found:
+            report.add_break(one)
+    async for found in _each(
+        report.rows("payout"), lambda row: _compare_payout(sessions, outside.payments, report, row)
+    ):
+        for one in found:
+            report.add_break(one)
+    await _find_unknown_payments(sessions, outside, report)
+
+
+async def _compare_payment(payments: Payments, report: Report, row: Row) -> list[Row]:
+    if row.status in {"requested", "requires_action", "unknown", "authorised"}:
+        return [_payment_in_flight(report, row)]
+    if row.payment_reference is None:
+        return []
+    theirs = await payments.payment(row.payment_reference)
+    taken = theirs.captured_minor
+    ours = (row.amount_minor or 0) if row.status in {"succeeded", "refunded"} else 0
+    if taken != ours:
+        detail = f"{ours} here, {taken} there"
+        cause = "amount_differs" if ours and taken else "missing_here" if taken else "missing_there"
+        return [a_break(report.span, row.id, cause, detail, row.at, payment_reference=theirs.id)]
+    given_back = ours if row.status == "refunded" else 0
+    if theirs.refunded_minor != given_back:
+        detail = f"{given_back} refunded here, {theirs.refunded_minor} there"
+        return [a_break(report.span, row.id, "amount_differs", detail, row.at, payment_reference=theirs.id)]
+    return []
+
+
+async def _compare_payout(sessions: Sessions, payments: Payments, report: Report, row: Row) -> list[Row]:
+    if row.status in {"requested", "transferred"}:
+        return [_payment_in_flight(report, row)]
+    async with sessions() as session:
+        ours = await session.get_one(PayoutRow, int(row.id.removeprefix("wdr_")))
+    if ours.payout_reference is None:
+        return []
+    theirs = await payments.payout(ours.destination, ours.payout_reference)
+    failed = theirs.status in {PayoutStatus.FAILED, PayoutStatus.CANCELED}
+    if failed != (ours.status == "refused"):
+        detail = f"{ours.status} here, {theirs.status.value} there"
+        return [a_break(report.span, row.id, "status_differs", detail, row.at, payment_reference=theirs.id)]
+    if theirs.amount_minor != ours.amount_minor:
+        detail = f"{ours.amount_minor} here, {theirs.amount_minor} there"
+        return [a_break(report.span, row.id, "amount_differs", detail, row.at, payment_reference=theirs.id)]
+    return []
+
+
+async def _find_unknown_payments(sessions: Sessions, outside: Outside, report: Report) -> None:
+    """Payments that the provider says succeeded under our name, and that our books do not have as paid."""
+    events = outside.payments.events(report.span.since)
+    succeeded = [
+        event.object_id
+        async for event in events
+        if event.kind == "payment_intent.succeeded" and event.object_id and event.created_at < report.span.until
+    ]
+    paid = PaymentRow.status.in_(("succeeded", "refunded"))
+    async with sessions() as session:
+        query = select(PaymentRow.provider_id).where(PaymentRow.provider_id.in_(succeeded), paid)
+        known = set(await session.scalars(query))
+    listed = {row.payment_reference for row in report.breaks}
+    for provider_id in sorted(set(succeeded) - known - listed):
+        theirs = await outside.payments.payment(provider_id)
+        named = subject_of(outside.mark, theirs.reference)
+        if named is not None and theirs.status is PaymentStatus.SUCCEEDED:
+            detail = f"{theirs.captured_minor} were taken there as {theirs.reference}"
+            subject = f"pay_{named[1]}"
+            report.add_break(
+                a_break(report.span, subject, "missing_here", detail, report.made_at, payment_reference=provider_id)
+            )
+
+
+async def _each(rows: Iterable[Row], compare: Callable[[Row], Awaitable[list[Row]]]) -> AsyncIterator[list[Row]]:
+    """Compare a few at a time."""
+    left = iter(rows)
+    while batch := list(islice(left, AT_ONCE)):
+        for found in await asyncio.gather(*(compare(row) for row in batch)):
+            yield found
+
+
+def _payment_in_flight(report: Report, row: Row) -> Row:
+    age = report.made_at - datetime.fromisoformat(row.at)
+    return a_break(report.span, row.id, "in_flight", f"{row.status} for {int(age.total_seconds())} s", row.at)
+
+
+def _not_compared(report: Report, who: str, why: str) -> Row:
+    return a_break(report.span, who, "not_compared", why, report.made_at)
