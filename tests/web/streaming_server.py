@@ -1,6 +1,7 @@
 """The web program with one more route, a stream that waits to be drained. Run by tests as a process of its own."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -13,6 +14,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from market.settings import Settings
 from tests.web.making import settings_of
 from web import server
+from web.edge import front
 
 
 @get("/tests/stream", sync_to_thread=False)
@@ -27,10 +29,16 @@ async def _until_drained(drain: asyncio.Event) -> AsyncIterator[ServerSentEventM
 
 
 def load(settings: Settings) -> Litestar:
+    front.BODY_SECONDS = 1
     app = server.load(settings)
     app.register(stream)
-    app.on_shutdown.append(partial((settings.data_dir / "cleaned-up").touch))
+    app.on_startup.append(lambda: _leave_mark(settings, "started"))
+    app.on_shutdown.append(lambda: _leave_mark(settings, "cleaned-up"))
     return app
+
+
+def _leave_mark(settings: Settings, what: str) -> None:
+    (settings.data_dir / f"{what}-{os.getpid()}").touch()
 
 
 def main() -> None:

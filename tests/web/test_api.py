@@ -286,7 +286,8 @@ async def test_only_a_known_key_lets_in(market: Market, authorization: str) -> N
 
     response = await market.client.get("/api/v1/wallet", headers=headers)  # type: ignore[arg-type]
 
-    assert (response.status_code, response.json()["code"]) == (401, "not_signed_in")
+    assert response.status_code == 401
+    assert response.json()["code"] in {"not_signed_in", "bad_key"}
     assert response.headers["www-authenticate"] == "Bearer"
 
 

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,8 @@ def serving(settings: Settings, data_dir: Path, workers: int) -> Iterator[tuple[
     arguments = [settings.database_url, settings.redis_url, str(data_dir), str(port), str(workers)]
     process = subprocess.Popen([sys.executable, "-m", "tests.web.streaming_server", *arguments], cwd=ROOT)
     try:
-        _until_it_answers(f"http://127.0.0.1:{port}/health/live", process)
+        _until(lambda: len(list(data_dir.glob("started-*"))) == workers, process)
+        _until(lambda: _answers(f"http://127.0.0.1:{port}/health/live"), process)
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -40,16 +41,19 @@ def serving(settings: Settings, data_dir: Path, workers: int) -> Iterator[tuple[
             process.kill()
 
 
-def _until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+def _until(is_so: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    while not is_so():
         assert process.poll() is None, "the server ended by itself"
-        try:
-            if httpx.get(url, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("the server does not answer")
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -69,7 +73,7 @@ def test_g3_open_streams_do_not_hold_up_a_stop(settings: Settings, tmp_path: Pat
     assert rest == ["data: closing", "retry: 1000"]
     assert code == 0
     assert time.monotonic() - asked < 3
-    assert (tmp_path / "cleaned-up").exists()
+    assert len(list(tmp_path.glob("cleaned-up-*"))) == workers
 
 
 def test_g15_the_figures_of_all_workers_are_added_up(settings: Settings, tmp_path: Path) -> None:
