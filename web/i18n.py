@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime, format_time, format_timedelta
+from babel.dates import format_date, format_datetime, format_time, format_timedelta, get_datetime_format
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
@@ -22,6 +22,8 @@ CLOCK = ZoneInfo("Asia/Shanghai")
 """Expiry and month end are the carriers' time, so every time is shown in it."""
 MB_PER_GB = 1000
 MINUS = "−"
+FAR_DAYS = 3_650
+"""What ends later than this does not end, as far as anybody cares."""
 MOST_DIGITS = 12
 """No amount that people type has more before the point."""
 
@@ -56,6 +58,12 @@ def catalogue(locale: str) -> gettext.NullTranslations:
     write_mo(buffer, read_po(BytesIO(source.read_bytes()), locale=locale))
     buffer.seek(0)
     return gettext.GNUTranslations(buffer)
+
+
+def messages(locale: str) -> dict[str, str]:
+    """All translated messages of a locale by the English ones, without those that count."""
+    held: dict[object, str] = getattr(catalogue(locale), "_catalog", {})
+    return {english: words for english, words in held.items() if isinstance(english, str) and english and words}
 
 
 def translated(locale: str, message: str) -> str:
@@ -131,6 +139,12 @@ def moment(at: datetime, locale: str) -> str:
     return format_datetime(at, format="medium", tzinfo=CLOCK, locale=locale)
 
 
+def minute(at: datetime, locale: str) -> str:
+    date = format_date(at.astimezone(CLOCK), format="medium", locale=locale)
+    time = format_time(at, format="short", tzinfo=CLOCK, locale=locale)
+    return str(get_datetime_format("medium", locale=locale)).replace("{1}", date).replace("{0}", time)
+
+
 def clock(at: datetime, locale: str) -> str:
     return format_time(at.astimezone(CLOCK), format="HH:mm:ss", locale=locale)
 
@@ -139,6 +153,8 @@ def left(until: datetime, now: datetime, locale: str) -> str:
     """How long until then: days and hours, or hours and minutes near the end."""
     seconds = max(0, int((until.astimezone(UTC) - now).total_seconds()))
     days, hours, minutes = seconds // 86_400, seconds % 86_400 // 3_600, seconds % 3_600 // 60
+    if days > FAR_DAYS:
+        return "–"
     first, second = (("day", days), ("hour", hours)) if days else (("hour", hours), ("minute", minutes))
     parts = [part for part in (first, second) if part[1]] or [("minute", 0)]
     return (" " if locale == "en" else "").join(_span(unit, count, locale) for unit, count in parts)

@@ -19,9 +19,9 @@ from market.engine.commands import BookUpdate, decode_book, market_channel, part
 from market.engine.desk import moment
 from market.parties import Member
 from market.refusals import Unavailable
-from market.venue import Venue
 from market.views import BookView, InstrumentView, Level, Print
 from web.edge.sessions import present_member, requires_member, signed_in
+from web.edge.venue import Venue
 from web.hub import Hub, Subject
 from web.pages.instrument import LEVELS, PRINTS, own_orders
 from web.pages.rendering import Page, locale_of, render

@@ -2,7 +2,7 @@
 
 from litestar.types import ControllerRouterHandler
 
-from web.pages import instrument, market, orders, payments, sign_in, trades, wallet
+from web.pages import coins, instrument, market, officer, orders, partner, payments, sign_in, trades, wallet
 
 routes: list[ControllerRouterHandler] = [
     *market.routes,
@@ -11,5 +11,8 @@ routes: list[ControllerRouterHandler] = [
     *trades.routes,
     *wallet.routes,
     *payments.routes,
+    *coins.routes,
+    *partner.routes,
+    *officer.routes,
     *sign_in.routes,
 ]

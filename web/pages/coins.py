@@ -9,8 +9,8 @@ from litestar.types import ControllerRouterHandler
 
 from market import coins, parties, views, wallet
 from market.refusals import Refusal
-from market.venue import Venue
 from web.edge.sessions import requires_member, signed_in
+from web.edge.venue import Venue
 from web.pages.forms import Form, errors_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
 

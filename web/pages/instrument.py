@@ -11,9 +11,9 @@ from market import parties, trading, views, wallet
 from market.engine.commands import Answer
 from market.parties import Member
 from market.refusals import Refusal
-from market.venue import Venue
 from market.views import InstrumentView
 from web.edge.sessions import present_member, requires_member, signed_in
+from web.edge.venue import Venue
 from web.pages import payments
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, page, see_other, wants_fragment

@@ -12,10 +12,10 @@ from litestar.types import ControllerRouterHandler
 from market import parties, rules, views, wallet
 from market.parties import Line
 from market.refusals import NotAllowed
-from market.venue import Venue
 from market.views import InstrumentView
 from settlement.carriers.values import Bucket
 from web.edge.sessions import present_member, requires_member, signed_in
+from web.edge.venue import Venue
 from web.i18n import month
 from web.pages.forms import queried
 from web.pages.rendering import Page, locale_of, page

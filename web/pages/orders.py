@@ -9,8 +9,8 @@ from litestar.types import ControllerRouterHandler
 from market import trading, views
 from market.parties import Member
 from market.refusals import NotFound, Refusal
-from market.venue import Venue
 from web.edge.sessions import requires_member, signed_in
+from web.edge.venue import Venue
 from web.i18n import plain
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment

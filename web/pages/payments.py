@@ -7,13 +7,13 @@ from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
-from market import trading, wallet
+from market import top_ups, trading
 from market.parties import Member
 from market.refusals import NotFound, Refusal
 from market.trading import OrderRequest
-from market.venue import Venue
 from settlement.tables import PaymentRow
 from web.edge.sessions import requires_member, signed_in
+from web.edge.venue import Venue
 from web.pages.rendering import Page, locale_of, page, see_other
 from web.pages.words import said
 
@@ -36,7 +36,7 @@ async def returned(request: Page, venue: Venue, payment_id: int) -> Response[Any
         raise NotFound("You have no such payment.")
     try:
         if row.kind == "top_up":
-            made = await wallet.payment_returned(venue, member, payment_id)
+            made = await top_ups.payment_returned(venue, member, payment_id)
             return see_other("/wallet?topped=" + made.status)
         return await _complete(request, venue, member, row.key)
     except Refusal as refusal:

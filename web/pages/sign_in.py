@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 from litestar.types import ControllerRouterHandler
 
 from market import parties
-from market.refusals import Refusal
-from market.venue import Venue
+from market.numbers import canonical_number
+from market.refusals import BadInput, Refusal
 from web.edge.redirects import local_path
 from web.edge.sessions import (
     is_secure,
@@ -19,6 +20,7 @@ from web.edge.sessions import (
     sign_in_session,
     sign_out,
 )
+from web.edge.venue import Venue
 from web.i18n import LOCALES
 from web.pages.forms import errors_of, queried, read
 from web.pages.rendering import THEMES, TRENDS, Page, locale_of, page, see_other, wants_fragment
@@ -130,13 +132,18 @@ def _form(request: Page, venue: Venue, entry: Entry, status: int = 200) -> Respo
         block="form",
         status=status,
         entry=entry,
-        simulators={} if venue.settings.is_production else simulated_phones(venue),
+        simulators=[] if venue.settings.is_production else simulated_phones(venue, entry.phone),
     )
 
 
-def simulated_phones(venue: Venue) -> dict[str, str]:
-    """In a demonstration, where each carrier's simulated phones can be looked at, by carrier."""
-    return {profile.code: profile.base_url.rstrip("/") + "/" for profile in venue.settings.carriers}
+def simulated_phones(venue: Venue, phone: str) -> list[str]:
+    """In a demonstration, where the texts that a number gets can be read: its own screen, or the list of all."""
+    try:
+        screen = "/phones/" + canonical_number(phone).lstrip("+")
+    except BadInput:
+        screen = "/"
+    origins = {urlsplit(profile.base_url)._replace(path="").geturl() for profile in venue.settings.carriers}
+    return [origin + screen for origin in sorted(origins)]
 
 
 def _client(request: Page) -> str:

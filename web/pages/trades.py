@@ -5,8 +5,8 @@ from litestar.types import ControllerRouterHandler
 
 from market import parties, views
 from market.refusals import NotFound
-from market.venue import Venue
 from web.edge.sessions import requires_member, signed_in
+from web.edge.venue import Venue
 from web.pages.forms import number_of, queried
 from web.pages.rendering import Page, page
 

@@ -8,10 +8,10 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
-from market import views, wallet
+from market import top_ups, views, wallet, withdrawals
 from market.refusals import Refusal
-from market.venue import Venue
 from web.edge.sessions import requires_member, signed_in
+from web.edge.venue import Venue
 from web.i18n import plain
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
@@ -42,7 +42,7 @@ async def top_up(request: Page, venue: Venue) -> Response[Any]:
     form = await read(request)
     try:
         amount = form.amount("amount", venue.settings.currency, "Please enter an amount.")
-        made = await wallet.top_up(venue, signed_in(request), amount, form.text("payment_method"), form.key())
+        made = await top_ups.top_up(venue, signed_in(request), amount, form.text("payment_method"), form.key())
     except Refusal as refusal:
         return await _page(request, venue, status=refusal.status, topping=_again(request, form, refusal))
     return _on(request, made.action_url or "/wallet?topped=" + made.status)
@@ -53,7 +53,7 @@ async def withdraw(request: Page, venue: Venue) -> Response[Any]:
     form = await read(request)
     try:
         amount = form.amount("amount", venue.settings.currency, "Please enter an amount.")
-        made = await wallet.withdraw(venue, signed_in(request), amount, form.key())
+        made = await withdrawals.withdraw(venue, signed_in(request), amount, form.key())
     except Refusal as refusal:
         return await _page(request, venue, status=refusal.status, drawing=_again(request, form, refusal))
     return _on(request, made.onboarding_url or "/wallet?drawn=" + made.status)

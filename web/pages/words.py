@@ -1,10 +1,12 @@
 """The words for codes: carriers, places, states and refusals, in the language of the one who reads."""
 
+import re
 from datetime import datetime
+from functools import cache
 from typing import Protocol
 
 from market.refusals import Refusal
-from web.i18n import N_, month, translated
+from web.i18n import N_, messages, month, translated
 
 CARRIERS = {"CMCC": N_("China Mobile"), "CUCC": N_("China Unicom"), "CTCC": N_("China Telecom")}
 PLACES = {
@@ -104,6 +106,42 @@ ENTRIES = {
     "paid_out": N_("Withdrawal"),
     "payout_returned": N_("Withdrawal returned"),
 }
+CAUSES = {
+    "missing_there": N_("We have it, they do not"),
+    "missing_here": N_("They have it, we do not"),
+    "amount_differs": N_("The amounts differ"),
+    "status_differs": N_("Disagreement on how it ended"),
+    "done_twice": N_("They did it more than once"),
+    "in_flight": N_("It has not ended yet"),
+    "not_compared": N_("They could not be asked"),
+}
+RECORDS = {
+    "trade": N_("Trades"),
+    "top_up": N_("Top-ups"),
+    "card_hold": N_("Card payments"),
+    "refund": N_("Refunds"),
+    "payout": N_("Withdrawals"),
+    "release": N_("Releases"),
+    "break": N_("Breaks"),
+}
+TASKS = {
+    "deliver": N_("Move data to the buyer"),
+    "release": N_("Give data back to the seller"),
+    "capture": N_("Capture a card hold"),
+    "void": N_("Release a card hold"),
+    "finish_payment": N_("Finish a card payment"),
+    "transfer": N_("Send money to a bank"),
+    "payout": N_("Pay out"),
+    "refund": N_("Refund a top-up"),
+    "redeem": N_("Turn coins into data"),
+    "handout": N_("Hand data out"),
+    "reverse": N_("Take a transfer back"),
+}
+LANES = {"provider": N_("Payment provider"), "house": N_("Our own books")}
+NOTICED = {
+    "self_trade": N_("Own order met own order"),
+    "outside_band": N_("Price outside the band"),
+}
 LINE_STATES = {"active": N_("Active"), "suspended": N_("Suspended"), "closed": N_("Closed")}
 PLANS = {"prepaid": N_("Prepaid"), "postpaid": N_("Postpaid")}
 
@@ -159,6 +197,11 @@ REFUSALS = {
 }
 
 
+PLAINER = frozenset({"off_tick", "outside_band", "insufficient_money"})
+"""Codes whose sentence speaks of minor units: people get ours instead."""
+VALUE = re.compile(r"\{(\w+)\}")
+
+
 class Named(Protocol):
     """What an instrument is named by."""
 
@@ -179,10 +222,34 @@ def word(table: dict[str, str], code: str | None, locale: str) -> str:
 
 def refusal_words(code: str, detail: str, locale: str) -> str:
     """A refusal in the reader's language: word for word if the catalogue knows it, else what its code means."""
+    if code in PLAINER:
+        return word(REFUSALS, code, locale)
+    if locale == "en":
+        return detail
     own = translated(locale, detail)
-    if locale == "en" or own != detail:
-        return own
-    return word(REFUSALS, code, locale) if code in REFUSALS else detail
+    if own == detail:
+        own = next(
+            (told for told in (_told(pattern, words, detail) for pattern, words in _patterns(locale)) if told), ""
+        )
+    return own or word(REFUSALS, code, locale) if code in REFUSALS else own or detail
+
+
+@cache
+def _patterns(locale: str) -> list[tuple[re.Pattern[str], str]]:
+    """Translated refusals with values in them, and how to find the values in the English sentence."""
+    with_values = ((english, words) for english, words in messages(locale).items() if VALUE.search(english))
+    return [(re.compile(_as_pattern(english), re.DOTALL), words) for english, words in with_values]
+
+
+def _as_pattern(english: str) -> str:
+    """The sentence as a pattern: every other part is the name of a value."""
+    parts = VALUE.split(english)
+    return "".join(f"(?P<v_{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+
+
+def _told(pattern: re.Pattern[str], words: str, detail: str) -> str:
+    found = pattern.fullmatch(detail)
+    return VALUE.sub(lambda value: found.group(f"v_{value[1]}"), words) if found else ""
 
 
 def said(error: Refusal, locale: str) -> str:
@@ -193,13 +260,15 @@ def instrument_name(instrument: Named, locale: str) -> str:
     """An instrument as people say it: carrier, place, month and app."""
     if instrument.kind == "coin":
         return translated(locale, "Coins")
-    _, place, expiry, *app = instrument.symbol.split("-")
-    parts = [
-        word(CARRIERS, instrument.carrier, locale),
-        word(PLACES, place, locale),
-        _month_of(expiry, locale),
-        *(word(APPS, code, locale) for code in app),
-    ]
+    return f"{word(CARRIERS, instrument.carrier, locale)} · {short_name(instrument, locale)}"
+
+
+def short_name(instrument: Named, locale: str) -> str:
+    """The same without the carrier, for where that is said already."""
+    if instrument.kind == "coin":
+        return translated(locale, "Coins")
+    _, place, expiry, *apps = instrument.symbol.split("-")
+    parts = [word(PLACES, place, locale), _month_of(expiry, locale), *(word(APPS, code, locale) for code in apps)]
     return " · ".join(parts)
 
 

@@ -3,6 +3,7 @@
   "use strict";
   const drawn = new WeakMap();
   const SECONDS = { "1m": 60, "15m": 900, "1h": 3600, "1d": 86400 };
+  const FEW = 40; // fewer candles keep their width instead of filling the chart
   const SHANGHAI = 8 * 3600; // the chart shows UTC, the market lives in Shanghai's time
 
   function colours() {
@@ -23,10 +24,10 @@
     return {
       chart: {
         autoSize: true,
-        layout: { background: { type: "solid", color: "transparent" }, textColor: ink, attributionLogo: true },
+        layout: { background: { type: "solid", color: "transparent" }, textColor: ink, attributionLogo: false },
         grid: { vertLines: { visible: false }, horzLines: { color: line } },
         rightPriceScale: { borderColor: line },
-        timeScale: { borderColor: line, timeVisible: true },
+        timeScale: { borderColor: line, timeVisible: true, secondsVisible: false, barSpacing: 10, rightOffset: 4 },
         localization: { locale: document.documentElement.lang },
       },
       series: { upColor: up, wickUpColor: up, borderUpColor: up, downColor: down, wickDownColor: down, borderDownColor: down },
@@ -47,7 +48,7 @@
       time: time + SHANGHAI, open: open / scale, high: high / scale, low: low / scale, close: close / scale,
     }));
     drawnSeries.setData(bars);
-    made.timeScale().fitContent();
+    if (bars.length > FEW) made.timeScale().fitContent();
     drawn.set(figure, { chart: made, series: drawnSeries, last: bars.at(-1), seen: 0, scale });
   }
 
