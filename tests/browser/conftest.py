@@ -1,0 +1,39 @@
+"""One running market and one browser for all browser tests."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.browser.people import CHROMIUM_ARGUMENTS
+from tests.stack import Running, running_market
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser that `make test` found or installed."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    assert found, "There is no Chromium: `make test` installs one, or set CHROMIUM."
+    return found
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The market without traders of its own, so that the books hold only what the tests put there."""
+    directory: Path = tmp_path_factory.mktemp("market")
+    for folder in (directory, *directory.parents):
+        if folder.stat().st_uid == os.getuid() and folder.is_relative_to(tmp_path_factory.getbasetemp().parent):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    with running_market(directory / "data", "--no-demo") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGUMENTS))
+        yield launched
+        await launched.close()

@@ -1,0 +1,72 @@
+"""People at a real browser: they sign in with the code on their simulated phone, trade, and look."""
+
+import re
+from dataclasses import dataclass
+
+import httpx
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from tests.stack import Running
+
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 800}
+
+
+@dataclass
+class Person:
+    """Somebody with a browser of their own."""
+
+    market: Running
+    context: BrowserContext
+    page: Page
+
+    async def open(self, path: str) -> None:
+        answer = await self.page.goto(self.market.web + path)
+        assert answer is not None
+        assert answer.ok, f"{path} answered {answer.status}"
+
+    async def sign_in(self, msisdn: str) -> None:
+        """Ask for a code, read it on the phone's own page, and enter it."""
+        await self.open("/sign-in")
+        await self.page.fill("#phone", msisdn)
+        await self.page.get_by_test_id("send-code").click()
+        await self.page.wait_for_selector("#code")
+        await self.page.fill("#code", await self.code_on_phone(msisdn))
+        await self.page.get_by_test_id("enter-code").click()
+        await expect(self.page.get_by_test_id("home")).to_be_visible()
+
+    async def code_on_phone(self, msisdn: str) -> str:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            screen = await client.get(f"{self.market.phones}/phones/{msisdn.lstrip('+')}?refresh=off")
+        found = re.search(r"验证码\D{0,20}(\d{6})", screen.text)
+        assert found is not None, "No code arrived on the phone."
+        return found[1]
+
+    async def place(self, side: str, *, lots: int, price: str, card: str | None = None) -> str:
+        """Fill in the ticket of the open instrument page and send it; gives the order's public id."""
+        page = self.page
+        await page.locator(f"label:has(#ticket-side-{side})").click()
+        await page.fill("#ticket-lots", str(lots))
+        await page.fill("#ticket-price", price)
+        if card is not None:
+            await page.locator("label:has(#ticket-payment-card)").click()
+            await page.select_option("#ticket-card", card)
+        await page.get_by_test_id(f"ticket-submit-{side}").click()
+        placed = page.get_by_test_id("placed")
+        await expect(placed).to_be_visible(timeout=15_000)
+        return str(await placed.get_attribute("data-order"))
+
+
+async def arrive(browser: Browser, market: Running, *, viewport: dict[str, int], **more: object) -> Person:
+    """A new person with an empty browser profile."""
+    context = await browser.new_context(viewport=viewport, locale="en-GB", reduced_motion="reduce", **more)  # type: ignore[arg-type]
+    return Person(market, context, await context.new_page())
