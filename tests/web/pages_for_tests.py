@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import MediaType, Request, get, post
+from litestar.params import FromPath
 from sqlalchemy import text
 
 from market.parties import Member, Officer, member
@@ -33,14 +34,14 @@ def form_sent() -> str:
 
 
 @post("/tests/sign-in/{party_id:int}")
-async def enter(request: Visit, venue: Venue, party_id: int) -> str:
+async def enter(request: Visit, venue: Venue, party_id: FromPath[int]) -> str:
     async with venue.sessions() as session:
         sign_in_session(request, await member(session, party_id))
     return "welcome"
 
 
 @post("/tests/officers/{officer_id:int}", sync_to_thread=False)
-def enter_as_officer(request: Visit, officer_id: int) -> str:
+def enter_as_officer(request: Visit, officer_id: FromPath[int]) -> str:
     sign_in_officer_session(request, Officer(officer_id, "", "", None))
     return "welcome"
 

@@ -14,7 +14,6 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from market.settings import Settings
 from tests.web.making import settings_of
 from web import server
-from web.edge import front
 
 
 @get("/tests/stream", sync_to_thread=False)
@@ -29,6 +28,8 @@ async def _until_drained(drain: asyncio.Event) -> AsyncIterator[ServerSentEventM
 
 
 def load(settings: Settings) -> Litestar:
+    from web.edge import front  # after the fork, as the web program itself does it
+
     front.BODY_SECONDS = 1
     app = server.load(settings)
     app.register(stream)

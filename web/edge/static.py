@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.params import FromPath
 
 from market.refusals import NotFound
 
@@ -58,7 +59,7 @@ def _read(path: Path) -> StaticFile:
 
 
 @get("/static/{name:path}", include_in_schema=False, sync_to_thread=False)
-def static_file(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     file = request.app.state.static.find(name.lstrip("/"))
     if file is None:
         raise NotFound("There is nothing at this address.")
