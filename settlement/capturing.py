@@ -13,9 +13,13 @@ from settlement.funding import asset_of, instruct, reference_of, void_unspent
 from settlement.instructions import Absent, Contradicted, Done, Outcome
 from settlement.ledger import InsufficientFunds, Kind
 from settlement.naming import external_id
+from settlement.payments.errors import PaymentRefused
 from settlement.payments.values import PaymentStatus
 from settlement.steps import PROVIDER_LANE, Ended, Loaded, Numbers, Outside, Postponed, Step
 from settlement.tables import DeliveryRow, PaymentRow
+
+LAPSED = frozenset({"capture_charge_authorization_expired", "charge_expired_for_capture"})
+"""The hold is over, even if the payment does not say so yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,18 @@ async def load_capture(session: AsyncSession, ids: Sequence[int], mark: str) -> 
 
 
 async def send_capture(outside: Outside, hold: Hold, numbers: Numbers) -> Outcome:  # noqa: ARG001
-    payment = await outside.payments.capture(hold.provider_id, hold.amount_minor, hold.external_id)
+    """Capture what was delivered.
+
+    The house pays for a delivery only when the hold is gone; a refusal while the
+    money is still held, for whatever reason, is for a person.
+    """
+    try:
+        payment = await outside.payments.capture(hold.provider_id, hold.amount_minor, hold.external_id)
+    except PaymentRefused as refused:
+        standing = await outside.payments.payment(hold.provider_id)
+        if standing.status is PaymentStatus.HELD and refused.code not in LAPSED:
+            return Contradicted(f"The provider holds the money and refuses to capture it: {refused.code}.")
+        raise
     return Done(payment.id)
 
 

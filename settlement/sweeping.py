@@ -58,10 +58,10 @@ class Pace:
 async def sweep(sessions: Sessions, outside: Outside, announce: Announce, pace: Pace) -> int:
     """One round; says how much it heard. Each thing is asked about on its own, so that none keeps another waiting."""
     heard = 0
-    for kind, open_rows, act in ROUND:
-        async with sessions() as session:
-            now = (await session.execute(select(func.now()))).scalar_one()
-            rows = list(await session.scalars(open_rows(now).limit(BATCH)))
+    async with sessions() as session:
+        now = (await session.execute(select(func.now()))).scalar_one()
+        found = [list(await session.scalars(open_rows(now).limit(BATCH))) for _, open_rows, _ in ROUND]
+    for (kind, _, act), rows in zip(ROUND, found, strict=True):
         for row in pace.due(kind, rows, now):
             try:
                 told = await act(sessions, outside, row, now)

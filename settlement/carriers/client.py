@@ -14,7 +14,13 @@ from urllib.parse import quote
 import httpx
 
 from settlement.carriers import reading
-from settlement.carriers.errors import CarrierDuplicate, CarrierMismatch, CarrierRefused, CarrierUnknown
+from settlement.carriers.errors import (
+    CarrierDuplicate,
+    CarrierMismatch,
+    CarrierRefused,
+    CarrierUnknown,
+    CarrierUnreachable,
+)
 from settlement.carriers.values import (
     Action,
     ActionPage,
@@ -287,8 +293,14 @@ class Carrier:
         return movement
 
     async def _known(self, external_id: str, find: Callable[[str], Awaitable[Found | None]]) -> Found:
-        """The carrier says it knows our id: what it did is looked up, and the caller compares it."""
-        found = await find(external_id)
+        """The carrier says it knows our id: what it did is looked up, and the caller compares it.
+
+        Whatever keeps us from looking it up is neither a refusal nor proof that nothing was sent.
+        """
+        try:
+            found = await find(external_id)
+        except (CarrierRefused, CarrierUnreachable) as error:
+            raise CarrierUnknown(f"the carrier knows our id, but can't be asked for it: {error}") from error
         if found is None:
             raise CarrierUnknown("the carrier says it knows our id, but shows nothing under it")
         return found

@@ -70,7 +70,10 @@ class World:
 
     async def traded(self, row: CustodyRow, suffix: str = "0000", **terms: int | None) -> DeliveryRow:
         """A trade out of a custody, to a fresh line whose last digits choose how its delivery goes."""
-        receiver = self.a_line(suffix, remaining_mb=0)
+        return await self.traded_to(row, self.a_line(suffix, remaining_mb=0), **terms)
+
+    async def traded_to(self, row: CustodyRow, receiver: int, **terms: int | None) -> DeliveryRow:
+        """A trade out of a custody, to a line that there is."""
         async with self.sessions.begin() as session:
             return await a_trade(session, row, receiver_line_id=receiver, **terms)  # type: ignore[arg-type]
 
