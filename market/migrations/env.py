@@ -6,9 +6,9 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import market.tables
-import settlement.ledger_tables
-import settlement.tables  # noqa: F401 - the tables register themselves
+import market.tables  # noqa: F401 - the tables register themselves
+import settlement.ledger_tables  # noqa: F401 - the same
+import settlement.tables  # noqa: F401 - the same
 from settlement.base import Base
 
 MIGRATION_LOCK = 0x5F10
