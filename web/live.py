@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 from litestar import Response, get
+from litestar.params import FromPath
 from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.exc import SQLAlchemyError
@@ -117,7 +118,7 @@ class Market(Subject):
 
 
 @get("/instruments/{symbol:str}/stream")
-async def instrument_stream(request: Page, venue: Venue, symbol: str) -> Response[bytes] | Stream:
+async def instrument_stream(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[bytes] | Stream:
     """Book, tape and headline of one instrument, and for a member their orders there and their wallet."""
     member = await present_member(request)
     async with venue.sessions() as session:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from market import parties, trading, views, wallet
@@ -28,7 +29,7 @@ OWN_ORDERS = 20
 
 
 @get("/instruments/{symbol:str}")
-async def show(request: Page, venue: Venue, symbol: str) -> Response[str]:
+async def show(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[str]:
     form = queried(request)
     async with venue.sessions() as session:
         view = await views.instrument(session, symbol, datetime.now(UTC))
@@ -38,7 +39,7 @@ async def show(request: Page, venue: Venue, symbol: str) -> Response[str]:
 
 
 @get("/instruments/{symbol:str}/quote")
-async def quoted(request: Page, venue: Venue, symbol: str) -> Response[str]:
+async def quoted(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[str]:
     """What the ticket would come to as it is being filled in."""
     form = queried(request)
     async with venue.sessions() as session:
@@ -50,7 +51,7 @@ async def quoted(request: Page, venue: Venue, symbol: str) -> Response[str]:
 
 
 @get("/instruments/{symbol:str}/candles")
-async def candles(request: Page, venue: Venue, symbol: str) -> Response[list[tuple[int, int, int, int, int]]]:
+async def candles(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[list[tuple[int, int, int, int, int]]]:
     """(start in seconds since the epoch, open, high, low, close) of each candle, oldest first."""
     period = _period(queried(request))
     async with venue.sessions() as session:
@@ -63,7 +64,7 @@ async def candles(request: Page, venue: Venue, symbol: str) -> Response[list[tup
 
 
 @post("/instruments/{symbol:str}", guards=[requires_member], status_code=200)
-async def place(request: Page, venue: Venue, symbol: str) -> Response[Any]:
+async def place(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[Any]:
     """Place the ticket's order. The same form sent twice places one order."""
     member, form = signed_in(request), await read(request)
     async with venue.sessions() as session:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from market import trading, views
@@ -47,7 +48,7 @@ async def cancel_all(request: Page, venue: Venue) -> Response[Any]:
 
 
 @post("/orders/{name:str}/cancel", guards=[requires_member], status_code=200)
-async def cancel(request: Page, venue: Venue, name: str) -> Response[Any]:
+async def cancel(request: Page, venue: Venue, name: FromPath[str]) -> Response[Any]:
     form = await read(request)
     try:
         await trading.cancel(venue, signed_in(request), _id(name), form.key(), form.optional_id("version"))
@@ -57,7 +58,7 @@ async def cancel(request: Page, venue: Venue, name: str) -> Response[Any]:
 
 
 @post("/orders/{name:str}/amend", guards=[requires_member], status_code=200)
-async def amend(request: Page, venue: Venue, name: str) -> Response[Any]:
+async def amend(request: Page, venue: Venue, name: FromPath[str]) -> Response[Any]:
     """Give an order another price or quantity; what is refused stays as it was typed."""
     member, form, order_id = signed_in(request), await read(request), _id(name)
     try:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
@@ -27,7 +28,7 @@ async def keep(redis: Redis, member: Member, request: OrderRequest, key: str) ->
 
 
 @get("/payments/{payment_id:int}/returned", guards=[requires_member])
-async def returned(request: Page, venue: Venue, payment_id: int) -> Response[Any]:
+async def returned(request: Page, venue: Venue, payment_id: FromPath[int]) -> Response[Any]:
     """Complete what the bank was asked for. Coming back twice changes nothing: the key is the same."""
     member = signed_in(request)
     async with venue.sessions() as session:

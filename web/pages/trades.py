@@ -1,6 +1,7 @@
 """A member's trades, and how far the delivery of each has come."""
 
 from litestar import Response, get
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from market import parties, views
@@ -24,7 +25,7 @@ async def index(request: Page, venue: Venue) -> Response[str]:
 
 
 @get("/trades/{name:str}", guards=[requires_member])
-async def show(request: Page, venue: Venue, name: str) -> Response[str]:
+async def show(request: Page, venue: Venue, name: FromPath[str]) -> Response[str]:
     """The delivery tracker: matched, moved at the carrier, paid."""
     member, trade_id = signed_in(request), number_of(name, "trd")
     if trade_id is None:
