@@ -6,7 +6,8 @@ import secrets
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import structlog
 from pwdlib import PasswordHash
@@ -44,9 +45,12 @@ PASSWORDS_OF_A_PAIR = Limit("passwords of a login from a client", count=5, secon
 PASSWORDS_OF_A_LOGIN = Limit("passwords of a login", count=50, seconds=900)
 PASSWORDS_OF_A_CLIENT = Limit("passwords of a client", count=20, seconds=900)
 
+LONG_ABSENCE = timedelta(days=60)
+"""Carriers give a closed number to somebody else after some three months."""
+SIM_LOOKBACK_HOURS = 2_400
+"""As far back as carriers can be asked."""
+
 _passwords = PasswordHash.recommended()
-_nobodys_hash = _passwords.hash(secrets.token_urlsafe(16))
-"""What an unknown login is checked against, so that it takes as long as a known one."""
 
 
 class WrongCode(BadInput):
@@ -190,6 +194,7 @@ async def _is_right(venue: Venue, issued: Ticket, code: str) -> bool:
 
 async def _admit(venue: Venue, msisdn: str, carrier: str) -> Member:
     now = datetime.now(UTC)
+    await _check_owner(venue, msisdn, carrier, now)
     found = await _buckets_or_none(venue, carrier, msisdn)
 
     async with venue.sessions.begin() as session:
@@ -203,6 +208,24 @@ async def _admit(venue: Venue, msisdn: str, carrier: str) -> Member:
             _learn(line, found, now)
         await audit.append(session, audit.party(party.id), "sign_in", f"line:{line.id}", {"carrier": carrier})
     return _as_member(party)
+
+
+async def _check_owner(venue: Venue, msisdn: str, carrier: str, now: datetime) -> None:
+    """Keep whoever gets a number that was given up out of its former owner's wallet. Not knowing keeps them out too."""
+    async with venue.sessions() as session:
+        line = await line_of_number(session, venue.vault, msisdn)
+    if line is None or line.verified_at is None or now - line.verified_at < LONG_ABSENCE:
+        return
+    absent_hours = (now - line.verified_at) // timedelta(hours=1) + 1
+    try:
+        changed = await venue.carriers[carrier].sim_swapped(msisdn, min(absent_hours, SIM_LOOKBACK_HOURS))
+    except CarrierError as error:
+        raise Unavailable("The carrier does not answer just now. Please ask for a new code.") from error
+    if changed:
+        raise Forbidden(
+            "The SIM card of this number was changed since you were last here. Please ask our staff to let you in.",
+            code="sim_changed",
+        )
 
 
 async def _open_wallets(session: AsyncSession, party_id: int, currency: str) -> None:
@@ -372,7 +395,7 @@ async def officer_sign_in(venue: Venue, login: str, password: str, client: str) 
         row = await session.scalar(select(OfficerRow).where(OfficerRow.login == login))
 
     # Argon2 is slow by design; in a thread it holds up nobody else.
-    right = await asyncio.to_thread(_passwords.verify, password, row.password_hash if row else _nobodys_hash)
+    right = await asyncio.to_thread(_is_password, password, row.password_hash if row else None)
     if row is None or not right:
         raise WrongPassword
 
@@ -380,3 +403,14 @@ async def officer_sign_in(venue: Venue, login: str, password: str, client: str) 
         detail = {"role": row.role, "carrier": row.carrier}
         await audit.append(session, audit.officer(row.id), "officer_sign_in", audit.officer(row.id), detail)
     return Officer(row.id, row.login, row.role, row.carrier)
+
+
+@cache
+def _nobodys_hash() -> str:
+    return _passwords.hash(secrets.token_urlsafe(16))
+
+
+def _is_password(password: str, kept: str | None) -> bool:
+    """An unknown login is checked against nobody's password, so that it takes as long as a known one."""
+    nobodys = _nobodys_hash()
+    return _passwords.verify(password, kept or nobodys)

@@ -3,16 +3,17 @@
 import asyncio
 import secrets
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pwdlib import PasswordHash
+from sqlalchemy import update
 
 from market import parties, tickets
 from market.limits import LimitReached
 from market.parties import WrongCode, WrongPassword, line_or_invitation, send_code, sign_in
 from market.refusals import BadInput, Forbidden, NotFound, NotSignedIn, Unavailable
-from market.tables import OfficerRow
+from market.tables import LineRow, OfficerRow
 from market.tickets import Ticket
 from market.venue import Venue
 from settlement.carriers.client import Carrier
@@ -191,6 +192,35 @@ async def test_a_suspended_line_is_not_let_in(town: Town) -> None:
     async with town.venue.sessions() as session:
         with pytest.raises(Forbidden):
             await parties.line_row(session, member, line.id)
+
+
+@pytest.mark.parametrize(("absent_days", "let_in"), [(59, True), (61, False), (1_000, False)])
+async def test_a_number_that_may_have_changed_hands_opens_no_former_owners_wallet(
+    town: Town, absent_days: int, *, let_in: bool
+) -> None:
+    number = await town.line()
+    member = await town.enter(number)
+    last_here = datetime.now(UTC) - timedelta(days=absent_days)
+    async with town.venue.sessions.begin() as session:
+        await session.execute(update(LineRow).where(LineRow.party_id == member.party_id).values(verified_at=last_here))
+    await town.line(number=number, sim_changed_at=(datetime.now(UTC) - timedelta(days=50)).isoformat())
+
+    if let_in:
+        assert await town.enter(number) == member
+        return
+    with pytest.raises(Forbidden) as caught:
+        await town.enter(number)
+    assert caught.value.code == "sim_changed"
+
+
+async def test_a_long_absence_alone_locks_nobody_out(town: Town) -> None:
+    number = await town.line()
+    member = await town.enter(number)
+    last_here = datetime.now(UTC) - timedelta(days=300)
+    async with town.venue.sessions.begin() as session:
+        await session.execute(update(LineRow).where(LineRow.party_id == member.party_id).values(verified_at=last_here))
+
+    assert await town.enter(number) == member
 
 
 async def test_a_fourth_code_in_a_row_is_refused_however_the_number_is_typed(town: Town) -> None:
