@@ -65,7 +65,7 @@ class PostingRow(Base):
     __tablename__ = "posting"
     __table_args__ = (
         CheckConstraint(f"kind >= {FIRST_SETTLED} or available_change + held_change = 0", name="a_hold_balances"),
-        Index("ix_posting_account", "account_id", "transfer_id"),
+        Index("ix_posting_account", "account_id", "at", "transfer_id"),
         Index(
             "uq_posting_settled_once",
             "kind",

@@ -286,7 +286,7 @@ def upgrade() -> None:
         sa.CheckConstraint("kind >= 20 or available_change + held_change = 0", name=op.f("ck_posting_a_hold_balances")),
         sa.PrimaryKeyConstraint("transfer_id", "account_id", name=op.f("pk_posting")),
     )
-    op.create_index("ix_posting_account", "posting", ["account_id", "transfer_id"], unique=False)
+    op.create_index("ix_posting_account", "posting", ["account_id", "at", "transfer_id"], unique=False)
     op.create_index(
         "uq_posting_settled_once",
         "posting",
