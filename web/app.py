@@ -24,7 +24,8 @@ from web.edge.cursors import Cursors
 from web.edge.front import FrontDoor
 from web.edge.hosts import Hosts
 from web.edge.limits import Limiter
-from web.edge.problems import Problem, answer_problem
+from web.edge.problem_answers import answer_problem
+from web.edge.problems import Problem
 from web.edge.sessions import session_config
 from web.edge.static import StaticFiles
 from web.pages.rendering import locale_of, render

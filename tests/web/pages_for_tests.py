@@ -106,6 +106,21 @@ async def deferred(venue: Venue) -> str:
     return "done"
 
 
+@get("/tests/slow-database")
+async def slow_database(venue: Venue) -> str:
+    async with venue.sessions() as session:
+        await session.execute(text("set local statement_timeout = 20"))
+        await session.execute(text("select pg_sleep(5)"))
+    return "done"
+
+
+@get("/tests/huge-number")
+async def huge_number(venue: Venue) -> str:
+    async with venue.sessions() as session:
+        await session.execute(text("select cast(:number as bigint)"), {"number": 2**70})
+    return "done"
+
+
 UNBALANCED = """
 insert into posting (transfer_id, account_id, kind, reference, available_change, held_change)
 select 900000000, min(id), 20, 'unbalanced', 5, 0 from account
@@ -114,4 +129,5 @@ select 900000000, min(id), 20, 'unbalanced', 5, 0 from account
 pages = [
     form, form_sent, enter, enter_as_officer, leave, leave_elsewhere, ended_meanwhile,
     mine, office, unguarded, language, broken, refused, deferred,
+    slow_database, huge_number,
 ]  # fmt: skip

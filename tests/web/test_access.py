@@ -44,6 +44,19 @@ ACCESS = {
     ("POST", "/wallet/withdraw"): For.MEMBERS,
     ("GET", "/wallet/statement.csv"): For.MEMBERS,
     ("GET", "/payments/{payment_id}/returned"): For.MEMBERS,
+    ("GET", "/coins"): For.MEMBERS,
+    ("POST", "/coins/reward"): For.MEMBERS,
+    ("POST", "/coins/gifts"): For.MEMBERS,
+    ("POST", "/coins/redemptions"): For.MEMBERS,
+    ("GET", "/partner"): For.MEMBERS,
+    ("POST", "/partner/keys"): For.MEMBERS,
+    ("POST", "/partner/keys/{key_id}/revoke"): For.MEMBERS,
+    ("POST", "/partner/handouts"): For.MEMBERS,
+    ("GET", "/officer"): For.OFFICERS,
+    ("GET", "/officer/report"): For.OFFICERS,
+    ("GET", "/officer/report.csv"): For.OFFICERS,
+    ("GET", "/officer/report.xlsx"): For.OFFICERS,
+    ("POST", "/officer/markets"): For.OFFICERS,
     ("GET", "/sign-in"): For.ANYONE,
     ("POST", "/sign-in"): For.ANYONE,
     ("POST", "/sign-out"): For.ANYONE,
@@ -83,11 +96,14 @@ EXAMPLES = {
     "symbol": "COIN",
     "name": "ord_1",
     "payment_id": "1",
+    "key_id": "1",
     "order_id": "ord_1",
     "trade_id": "trd_1",
     "key": "key-of-nobody",
     "path": "nothing",
 }
+OWN_REPORT = "?carrier=CMCC&from=2026-11-01&to=2026-11-02"
+"""An officer is tried as one who watches CMCC."""
 ROLES = {
     "nobody": {For.ANYONE},
     "member": {For.ANYONE, For.MEMBERS},
@@ -143,6 +159,7 @@ async def test_everybody_gets_in_where_they_may_and_nowhere_else(asking: Visitor
         signed_out = template.endswith("/sign-out")
         if signed_out:
             continue
+        path += OWN_REPORT if "/report" in path else ""
         headers = {"Accept": "text/html", "Origin": asking.origin, "X-CSRFToken": asking.token}
         response = await asking.client.request(method, path, headers=headers, follow_redirects=False)
         let_in = not is_turned_away(template, response) and not _hides(audience, response)
@@ -160,6 +177,17 @@ def _hides(audience: For, response: Response) -> bool:
     )
 
 
+@pytest.mark.parametrize("role", ["officer"])
+@pytest.mark.parametrize("path", ["/officer/report", "/officer/report.csv", "/officer/report.xlsx"])
+async def test_a26_an_officer_sees_nothing_of_another_carrier(asking: Visitor, role: str, path: str) -> None:
+    others = OWN_REPORT.replace("CMCC", "CUCC")
+    of_all = OWN_REPORT.replace("carrier=CMCC&", "")
+
+    refused = [(await asking.get(path + query)).status_code == 403 for query in (OWN_REPORT, others, of_all)]
+
+    assert refused == [False, True, True]
+
+
 async def test_a25_what_is_anothers_is_not_there_on_pages_either(market: Market, visitor: Visitor) -> None:
     seller, buyer, stranger = await market.partner(), await market.partner(), await market.partner()
     order_id = (await seller.order("sell", 90)).json()["order_id"]
@@ -173,3 +201,21 @@ async def test_a25_what_is_anothers_is_not_there_on_pages_either(market: Market,
     ]
 
     assert [answer.status_code for answer in answers] == [404, 404, 404]
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "-1", str(2**63), str(2**64), "9" * 5000, "１", "²", "1.5", "x", "%00", "1%0a"]
+)
+async def test_a10_a_strange_number_in_a_pages_path_leads_nowhere(
+    market: Market, visitor: Visitor, number: str
+) -> None:
+    await visitor.sign_in((await market.partner()).party_id)
+
+    answers = [
+        await visitor.get(f"/payments/{number}/returned"),
+        await visitor.get(f"/trades/trd_{number}"),
+        await visitor.post(f"/partner/keys/{number}/revoke"),
+        await visitor.post(f"/orders/ord_{number}/cancel", key="0a1b"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 404]

@@ -81,6 +81,22 @@ async def test_our_own_failure_shows_its_number_and_nothing_else(visitor: Visito
     assert "Traceback" not in response.text
 
 
+async def test_f5_a_database_that_is_too_slow_is_503_and_says_when_to_come_back(visitor: Visitor) -> None:
+    response = await visitor.get("/tests/slow-database")
+
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+
+
+async def test_a_value_that_no_column_holds_is_the_senders_fault(visitor: Visitor) -> None:
+    assert (await visitor.get("/tests/huge-number")).status_code == 400
+
+
+async def test_an_officers_page_leads_to_the_officers_door(visitor: Visitor) -> None:
+    response = await visitor.get("/officer")
+
+    assert response.headers["location"] == "/officer/sign-in?next=/officer"
+
+
 async def test_a_refusal_is_kept_by_nobody(client: AsyncClient) -> None:
     assert (await client.get("/api/v1/wallet")).headers["cache-control"] == "no-store"
 

@@ -3,10 +3,10 @@
 import re
 
 from market.refusals import NotFound
+from web.edge.paths import BIGGEST
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _SYMBOL = re.compile(r"[A-Z0-9-]{1,40}")
-BIGGEST = 2**63 - 1
 
 
 def order_id(text: str) -> int:

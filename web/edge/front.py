@@ -13,7 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from market.settings import Settings
 from web.edge.headers import PRIVATE, security_headers
 from web.edge.hosts import Hosts
-from web.edge.problems import answer_problem
+from web.edge.problem_answers import answer_problem
 from web.edge.trace import give_trace_id
 from web.metrics import RequestFigures
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from litestar import Response, get, post
-from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from market import parties, partners, views
 from market.parties import Member
 from market.refusals import Forbidden, Refusal
+from web.edge.paths import Number
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
 from web.pages.forms import Form, errors_of, queried, read
@@ -52,7 +52,7 @@ async def issue_key(request: Page, venue: Venue) -> Response[str]:
 
 
 @post("/partner/keys/{key_id:int}/revoke", guards=[requires_member], status_code=303)
-async def revoke_key(request: Page, venue: Venue, key_id: FromPath[int]) -> Response[None]:
+async def revoke_key(request: Page, venue: Venue, key_id: Number) -> Response[None]:
     member = _partner(request)
     async with venue.sessions.begin() as session:
         await partners.revoke_key(session, member.party_id, key_id)

@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
-from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
@@ -13,6 +12,7 @@ from market.parties import Member
 from market.refusals import NotFound, Refusal
 from market.trading import OrderRequest
 from settlement.tables import PaymentRow
+from web.edge.paths import Number
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
 from web.pages.rendering import Page, locale_of, page, see_other
@@ -28,7 +28,7 @@ async def keep(redis: Redis, member: Member, request: OrderRequest, key: str) ->
 
 
 @get("/payments/{payment_id:int}/returned", guards=[requires_member])
-async def returned(request: Page, venue: Venue, payment_id: FromPath[int]) -> Response[Any]:
+async def returned(request: Page, venue: Venue, payment_id: Number) -> Response[Any]:
     """Complete what the bank was asked for. Coming back twice changes nothing: the key is the same."""
     member = signed_in(request)
     async with venue.sessions() as session:

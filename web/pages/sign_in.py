@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 from market import parties
 from market.numbers import canonical_number
 from market.refusals import BadInput, Refusal
+from web.edge.clients import client_address
 from web.edge.redirects import local_path
 from web.edge.sessions import (
     is_secure,
@@ -57,7 +58,7 @@ async def enter(request: Page, venue: Venue) -> Response[Any]:
     try:
         if not ticket or sent.text("again"):
             ticket = ""
-            ticket = await parties.send_code(venue, phone, _client(request))
+            ticket = await parties.send_code(venue, phone, client_address(request))
             return _form(request, venue, Entry(phone=phone, ticket=ticket, following=following))
         member = await parties.sign_in(venue, ticket, code)
     except Refusal as refusal:
@@ -88,7 +89,7 @@ async def officer_enter(request: Page, venue: Venue) -> Response[Any]:
     sent = await read(request)
     try:
         officer = await parties.officer_sign_in(
-            venue, sent.text("login"), sent.values.get("password", ""), _client(request)
+            venue, sent.text("login"), sent.values.get("password", ""), client_address(request)
         )
     except Refusal as refusal:
         errors = errors_of(refusal, locale_of(request), ("login", "password"))
@@ -144,11 +145,6 @@ def simulated_phones(venue: Venue, phone: str) -> list[str]:
         screen = "/"
     origins = {urlsplit(profile.base_url)._replace(path="").geturl() for profile in venue.settings.carriers}
     return [origin + screen for origin in sorted(origins)]
-
-
-def _client(request: Page) -> str:
-    """Who asks, for the limits: the address of the connection."""
-    return request.client.host if request.client else ""
 
 
 routes: list[ControllerRouterHandler] = [form, enter, leave, officer_form, officer_enter, officer_leave, prefer]
