@@ -1,5 +1,6 @@
 """The command line: one command for each program, each loading its program only when it runs."""
 
+import asyncio
 import getpass
 import json
 import os
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from socket import gaierror
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
 
 REPORT_FORMATS = ("csv", "xlsx", "pdf", "json", "camt053")
 MEASURES = ("matching", "engine", "http", "settlement", "feed", "growth", "report")
-PASSWORD_CHARACTERS = 12
+OfficerRole = Literal["compliance", "operations"]
 
 data_dir_option = click.option(
     "--data-dir",
@@ -159,27 +160,32 @@ def seed(data_dir: Path | None) -> None:
 
 
 @surplusflow.command("create-officer")
-@click.argument("name")
-@click.option("--login", required=True, help="What the officer signs in with.")
+@click.argument("login")
+@click.option("--role", type=click.Choice(("compliance", "operations")), default="compliance", show_default=True)
+@click.option("--carrier", help="Show the officer this carrier's matters alone.")
+@click.option("--ask", is_flag=True, help="Ask for the password, or read it from a pipe, instead of making one.")
 @data_dir_option
-def create_officer(name: str, login: str, data_dir: Path | None) -> None:
-    """Create an officer called NAME. The password is asked for, or read from a pipe."""
+def create_officer(login: str, role: OfficerRole, carrier: str | None, ask: bool, data_dir: Path | None) -> None:
+    """Let an officer sign in as LOGIN; print the password, which is told this once."""
     settings = _settings(data_dir)
+    password = _asked_password() if ask else None
     from market.accounts_admin import create_officer as create
 
-    click.echo(create(settings, name, login=login, password=_new_password()))
+    officer = asyncio.run(create(settings, login, password, role, carrier))
+    click.echo(f"{officer.login} can sign in." if ask else f"{officer.login} can sign in with {officer.password}")
 
 
 @surplusflow.command("create-partner")
 @click.argument("name")
-@click.option("--login", required=True, help="What the partner's first user signs in with.")
+@click.option("--phone", "phones", multiple=True, help="A line that receives what the partner buys; may be repeated.")
 @data_dir_option
-def create_partner(name: str, login: str, data_dir: Path | None) -> None:
-    """Create a partner company called NAME. The password is asked for, or read from a pipe."""
+def create_partner(name: str, phones: tuple[str, ...], data_dir: Path | None) -> None:
+    """Open an account for a company called NAME; print its API key, which is told this once."""
     settings = _settings(data_dir)
     from market.accounts_admin import create_partner as create
 
-    click.echo(create(settings, name, login=login, password=_new_password()))
+    partner = asyncio.run(create(settings, name, phones))
+    click.echo(f"Partner {partner.party_id} has the API key {partner.key}")
 
 
 @surplusflow.command("register-webhook")
@@ -270,16 +276,13 @@ def _share(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _new_password() -> str:
+def _asked_password() -> str:
     """Asked for twice at a terminal, read once from a pipe; never an argument, which others could see."""
-    if sys.stdin.isatty():
-        password = getpass.getpass("Password: ")
-        if getpass.getpass("Once more: ") != password:
-            raise Trouble("The two passwords differ.")
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    if len(password) < PASSWORD_CHARACTERS:
-        raise Trouble(f"The password needs at least {PASSWORD_CHARACTERS} characters.")
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise Trouble("The two passwords differ.")
     return password
 
 
@@ -291,9 +294,10 @@ def _table(outcome: Mapping[str, Any]) -> str:
 
 
 def _words_for_the_operator(error: Exception) -> str | None:
+    from market.refusals import Refusal
     from market.settings import BadSettings
 
-    if isinstance(error, BadSettings):
+    if isinstance(error, BadSettings | Refusal):
         return str(error)
     if isinstance(error, _unreachable()):
         return f"PostgreSQL or Valkey does not answer where the settings point: {error}"

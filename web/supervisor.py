@@ -35,7 +35,8 @@ LINE_CHARACTERS = 300
 ALARM = re.compile(
     rb'\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|"level": ?"(warning|error|critical)"|^\S*(Error|Exception):'
 )
-SERVER_ALARM = re.compile(rb"\b(FATAL|PANIC)\b|# (Fatal|Bad|Can't)")
+# A server that is killed or starts says FATAL once for each client; that is for its log.
+SERVER_ALARM = re.compile(rb"PANIC:|FATAL: +(?!terminating connection|the database system)|# (Fatal|Bad|Can't)")
 
 
 class NotReady(Trouble):

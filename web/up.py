@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,10 +144,9 @@ class _Market:
             if server is not None:
                 await supervisor.start(server_child(server, self.directory.path, self._environment()))
         await self._make_databases()
-        await self._start_simulators(supervisor)
+        migration = supervisor.finish(self._program("migrate"), MIGRATE_SECONDS)
+        await _together(self._start_simulators(supervisor), migration)
         write_json(self.directory.environment_file, self._named_settings())
-
-        await supervisor.finish(self._program("migrate"), MIGRATE_SECONDS)
         await supervisor.finish(self._program("seed"), SEED_SECONDS)
 
         await supervisor.start(self._program("schedule"))
@@ -198,10 +197,13 @@ class _Market:
             await _create_databases(self._settings["DATABASE_URL"], DATABASES[1:])
 
     async def _start_simulators(self, supervisor: Supervisor) -> None:
+        simulators = []
         if self._simulates_carriers:
-            await supervisor.start(self._simulator("carrier-sim", "carrier_sim", self._ports.carriers))
+            simulators.append(self._simulator("carrier-sim", "carrier_sim", self._ports.carriers))
         if self._simulates_payment:
-            await supervisor.start(self._simulator("payment-sim", "payment_sim", self._ports.payment))
+            simulators.append(self._simulator("payment-sim", "payment_sim", self._ports.payment))
+        await _together(*map(supervisor.start, simulators))
+        if self._simulates_payment:
             self._settings["STRIPE_WEBHOOK_SECRET"] = await self._webhook_secret()
 
     async def _webhook_secret(self) -> str:
@@ -276,6 +278,16 @@ def _ports(web: int) -> Ports:
     """The simulators sit beside the web where they can, so that their addresses stay the same from run to run."""
     carriers, payment = (free_port(port if port <= HIGHEST_PORT else 0) for port in (web + 1, web + 2))
     return Ports(web=web, carriers=carriers, payment=payment, valkey=free_port())
+
+
+async def _together(*tasks: Coroutine[Any, Any, None]) -> None:
+    """Do them at the same time. When one fails the others are ended, and its failure is the one that is told."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _say(words: str) -> None:
