@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
@@ -21,6 +21,7 @@ from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
 from market.settings import Settings
 from market.tables import LineRow
+from market.vault import Vault, VaultBroken
 from market.venue import Venue, open_venue
 from settlement.steps import Outside
 from settlement.waiting import first
@@ -44,6 +45,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_venue(settings, pool_size=POOL) as venue:
+        await _check_vault(venue)
         outside = await _outside(venue, stop)
         if outside is not None:
             await settle(venue, outside, stop)
@@ -70,9 +72,30 @@ def outside_of(venue: Venue, installation: str, provider_patience: timedelta = t
         query = select(LineRow.id, LineRow.number_sealed)
         async with venue.sessions() as session:
             rows = await session.execute(query.where(LineRow.id.in_(line_ids), LineRow.state != "closed"))
-        return {row.id: venue.vault.open(row.number_sealed) for row in rows}
+        return dict(_opened(venue.vault, ((row.id, row.number_sealed) for row in rows)))
 
     return Outside(venue.carriers, venue.payments, numbers_of, installation, provider_patience)
+
+
+def _opened(vault: Vault, sealed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
+    """The numbers that open; one that does not keeps its own line's instructions back, and no other's."""
+    for line_id, box in sealed:
+        try:
+            yield line_id, vault.open(box)
+        except VaultBroken:
+            log.error("number_does_not_open", line=line_id)  # noqa: TRY400 - the trace says no more
+
+
+async def _check_vault(venue: Venue) -> None:
+    """Under a wrong secret no number opens and every trade would be refunded: better not to start.
+
+    Raises:
+        VaultBroken: not even the newest number opens.
+    """
+    async with venue.sessions() as session:
+        sealed = await session.scalar(select(LineRow.number_sealed).order_by(LineRow.id.desc()).limit(1))
+    if sealed is not None:
+        venue.vault.open(sealed)
 
 
 async def _outside(venue: Venue, stop: asyncio.Event) -> Outside | None:

@@ -1,5 +1,6 @@
 """The end of a card hold: what was delivered is captured and settled, the rest goes back to the card."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,7 +105,7 @@ async def send_capture(outside: Outside, hold: Hold, numbers: Numbers) -> Outcom
     money is still held, for whatever reason, is for a person.
     """
     try:
-        payment = await outside.payments.capture(hold.provider_id, hold.amount_minor, hold.external_id)
+        payment = await outside.payments.capture(hold.provider_id, hold.amount_minor, _fresh_key(hold))
     except PaymentRefused as refused:
         standing = await outside.payments.payment(hold.provider_id)
         if standing.status is PaymentStatus.HELD and refused.code not in LAPSED:
@@ -211,13 +212,21 @@ async def _void(session: AsyncSession, row: PaymentRow, name: str) -> Hold | Pos
 
 
 async def send_void(outside: Outside, hold: Hold, numbers: Numbers) -> Outcome:  # noqa: ARG001
-    payment = await outside.payments.cancel(hold.provider_id, hold.external_id)
+    payment = await outside.payments.cancel(hold.provider_id, _fresh_key(hold))
     return Done(payment.id)
 
 
 async def ask_void(outside: Outside, hold: Hold, numbers: Numbers) -> Outcome:  # noqa: ARG001
     payment = await outside.payments.payment(hold.provider_id)
     return Done(payment.id) if payment.status is PaymentStatus.CANCELED else Absent()
+
+
+def _fresh_key(hold: Hold) -> str:
+    """A key of its own for each attempt: a hold can be captured or let go only once, whatever the key.
+
+    Under an old key the provider would repeat an error of its own for a day.
+    """
+    return f"{hold.external_id}-{secrets.token_hex(4)}"
 
 
 async def book_void(session: AsyncSession, ended: Sequence[Ended[Hold]]) -> set[int]:

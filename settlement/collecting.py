@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from settlement.ledger import Kind
 from settlement.naming import external_id
 from settlement.report import ALL, Report, Row, Span
 
@@ -56,7 +57,7 @@ _RELEASES = text("""
     join account on account.id = custody.account_id
     join asset on asset.id = account.asset_id
     left join instruction on instruction.kind = 'release' and instruction.subject_id = custody.id
-    where posting.kind = 21 and posting.at >= :since and posting.at < :until
+    where posting.kind = :unreserved and posting.at >= :since and posting.at < :until
         and (cast(:carrier as text) is null or custody.carrier = :carrier)
     order by posting.at, custody.id
 """)
@@ -78,7 +79,7 @@ async def collect(session: AsyncSession, report: Report, mark: str) -> None:
             report.add(_refund(row, span, mark))
     async for row in _stream(session, _PAYOUTS, values):
         report.add(_payout(row, span, mark))
-    async for row in _stream(session, _RELEASES, values):
+    async for row in _stream(session, _RELEASES, {**values, "unreserved": int(Kind.UNRESERVED)}):
         report.add(_release(row, span))
 
 

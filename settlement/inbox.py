@@ -4,7 +4,7 @@ An event is only a hint that something changed. Twice, late, or out of order, it
 to the same question at the provider, and the answer is taken in as it is at that moment.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 BATCH = 100
 OVERLAP = timedelta(hours=1)
 """How far before the newest event we know the provider's list is read again."""
+ASK_FOR = timedelta(hours=24)
+"""How long to go on asking about an event before a person is called."""
 PAYMENT_KINDS = frozenset({"top_up", "card_hold"})
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -73,7 +75,9 @@ async def handle_pending(sessions: Sessions, outside: Outside, announce: Announc
             outcome = await _handle(sessions, outside, announce, event)
         except PaymentUnknown as error:
             log.warning("provider_not_asked", event_id=event.id, reason=error.reason)
-            return ended
+            if datetime.now(UTC) - event.received_at < ASK_FOR:
+                continue
+            outcome = "for a person: the provider could not be asked about it"
         except (PaymentHalted, PaymentRefused, LedgerRefusal, UnknownPayment) as error:
             outcome = f"for a person: {getattr(error, 'detail', None) or error}"[:500]
             log.exception("provider_event_for_a_person", event_id=event.id, kind=event.kind)

@@ -118,8 +118,8 @@ class Lane:
             return {}
         try:
             return await self.outside.numbers_of(sorted(lines))
-        except TROUBLE as error:
-            log.warning("settlement_numbers_failed", lane=self.name, error=words(error))
+        except Exception:  # whatever it is, nothing has been sent, and the lane goes on
+            log.exception("settlement_numbers_failed", lane=self.name)
             return None
 
     async def _perform(self, claim: Claim, numbers: Numbers | None, started: float) -> None:

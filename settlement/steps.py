@@ -1,5 +1,6 @@
 """What a kind of instruction consists of: read it, send it, ask for it, book its end, undo its refusal."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -116,6 +117,8 @@ class Step(Generic[R]):
         return Rules(patience, self.undo is not None, self.gives_up, sends, self.delays)
 
 
+LONG_NUMBER = re.compile(r"\+?[0-9]{7,}")
+LONGEST_REASON = 300
 OUR_FAULT = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "INVALID_TOKEN_CONTEXT"})
 """Our credential has to be mended; the instruction is as good as ever, so nobody is refunded for it."""
 
@@ -125,12 +128,12 @@ async def outcome_of_sending(call: Awaitable[Outcome]) -> Outcome:
     try:
         return await call
     except CarrierRefused as error:
-        words = f"{error.code}: {error.message}"
+        words = masked(f"{error.code}: {error.message}")
         return Lost(words) if error.code in OUR_FAULT else Refused(words)
     except PaymentDeclined as error:
         return Refused(error.decline_code or error.code)
     except PaymentRefused as error:
-        return Refused(f"{error.code}: {error.detail}" if error.detail else error.code)
+        return Refused(masked(f"{error.code}: {error.detail}" if error.detail else error.code))
     except CarrierUnreachable as error:
         return Undone(error.reason)
     except (CarrierError, PaymentError, TimeoutError) as error:
@@ -148,10 +151,15 @@ async def outcome_of_asking(call: Awaitable[Outcome]) -> Outcome:
 def _vague(error: Exception) -> Outcome:
     match error:
         case CarrierMismatch():
-            return Contradicted(str(error))
+            return Contradicted(masked(str(error)))
         case PaymentHalted():
-            return Contradicted(error.detail)
+            return Contradicted(masked(error.detail))
         case CarrierUnknown() | PaymentUnknown():
-            return Lost(error.reason)
+            return Lost(masked(error.reason))
         case _:
-            return Lost(str(error) or "no answer in time")
+            return Lost(masked(str(error)) or "no answer in time")
+
+
+def masked(words: str) -> str:
+    """What others say may hold a phone number, and reasons are read by many."""
+    return LONG_NUMBER.sub("######", words)[:LONGEST_REASON]

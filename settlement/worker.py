@@ -122,10 +122,24 @@ class Rounds:
         news, pause = news or asyncio.Event(), every_seconds or self.seconds
         while not self.stop.is_set():
             news.clear()
-            try:
-                if await work():
-                    self.wake.set()
-            except (*TROUBLE, PaymentError) as error:
-                log.warning("settlement_round_failed", error=words(error))
+            await self._once(work)
             await first(self.stop.wait(), timeout_seconds=min(SHORTEST_ROUND_SECONDS, pause))
             await first(news.wait(), self.stop.wait(), timeout_seconds=pause)
+
+    async def _once(self, work: Callable[[], Awaitable[int]]) -> None:
+        """One round; whatever goes wrong in it, the next one comes. Being told to stop ends it where it stands."""
+        round_ = asyncio.ensure_future(work())
+        try:
+            await first(asyncio.wait({round_}), self.stop.wait())
+        finally:
+            round_.cancel()
+        try:
+            if await round_:
+                self.wake.set()
+        except asyncio.CancelledError:
+            if not self.stop.is_set():
+                raise
+        except (*TROUBLE, PaymentError) as error:
+            log.warning("settlement_round_failed", error=words(error))
+        except Exception:
+            log.exception("settlement_round_broken")

@@ -58,18 +58,28 @@ async def provider_http(payment_simulator: Provider) -> AsyncIterator[Http]:
     await client.close()
 
 
+@pytest.fixture(scope="session")
+async def carrier_port(carrier_simulator: CarrierProcess) -> AsyncIterator[Carrier]:
+    async with Carrier(carrier_simulator.profile(timeout_seconds=0.6, max_in_flight_seconds=1.2)) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+async def payments_port(payment_simulator: Provider) -> AsyncIterator[Payments]:
+    port = Payments(settings_for(payment_simulator, timeout_seconds=2))
+    yield port
+    await port.close()
+
+
 @pytest.fixture
 async def world(
     sessions: async_sessionmaker[AsyncSession],
     carrier_simulator: CarrierProcess,
-    payment_simulator: Provider,
+    carrier_port: Carrier,
+    payments_port: Payments,
     database_url: str,
-) -> AsyncIterator[World]:
+) -> World:
     """Everybody well behaved until a test says otherwise; our patience is short."""
     carrier_simulator.faults(hang_ms=HANG_MS, late_ms=HANG_MS)
-    profile = carrier_simulator.profile(timeout_seconds=0.6, max_in_flight_seconds=1.2)
-    payments = Payments(settings_for(payment_simulator, timeout_seconds=2))
     mark = database_url.partition("?")[0].rpartition("_")[2]
-    async with Carrier(profile) as carrier:
-        yield World(sessions, carrier_simulator, carrier, payments, mark=mark)
-    await payments.close()
+    return World(sessions, carrier_simulator, carrier_port, payments_port, mark=mark)

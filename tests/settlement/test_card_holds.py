@@ -112,6 +112,21 @@ async def test_a_capture_whose_answer_was_lost_is_asked_for_and_settled_once(wor
         assert await imbalance(session) == {}
 
 
+async def test_an_error_that_the_provider_repeats_under_an_old_key_is_got_over(
+    world: World, provider_http: Http
+) -> None:
+    purchase = await a_purchase(world, "0000")
+    await provider_http.control("PUT", "faults", {"error_percent": 100})
+
+    async with world.working():
+        await world.status("capture", purchase.payment.id, "unknown")
+        await provider_http.control("PUT", "faults", {"error_percent": 0})
+        ended = await world.status("capture", purchase.payment.id, "done")
+
+    assert ended.attempt > 1
+    assert (await paid(world, purchase.payment.id)).captured_minor == 300
+
+
 async def test_the_house_pays_the_seller_when_a_capture_is_refused_after_delivery(world: World) -> None:
     purchase = await a_purchase(world, "0000")
     before = await covered(world)

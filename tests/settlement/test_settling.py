@@ -159,3 +159,17 @@ async def _hears(channel: PubSub) -> bool:
         while (message := await channel.get_message(timeout=1)) is None:
             pass
     return bool(message["data"] == b"")
+
+
+async def test_a_worker_does_not_start_under_a_secret_that_opens_no_number(
+    world: World, database_url: str, valkey_url: str, payment_simulator: Provider, tmp_path: Path
+) -> None:
+    log = tmp_path / "settle.log"
+    await line_of(world, world.a_line())
+    variables = environment(world, database_url, valkey_url, payment_simulator)
+    variables["SURPLUSFLOW_SECRET_KEY"] = SECRET[::-1] + "demo"
+
+    async with running(variables, log) as process:
+        assert await asyncio.wait_for(process.wait(), 30) != 0
+
+    assert "VaultBroken" in log.read_text()

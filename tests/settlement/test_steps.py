@@ -43,6 +43,12 @@ async def test_no_error_of_a_question_is_an_answer(error: Exception) -> None:
     assert isinstance(await outcome_of_asking(_fails(error)), Lost | Contradicted)
 
 
+async def test_no_reason_carries_a_number() -> None:
+    spoken = carriers.CarrierRefused("LINE_NOT_FOUND", "There is no +8613800138000 here.")
+
+    assert await outcome_of_sending(_fails(spoken)) == Refused("LINE_NOT_FOUND: There is no ###### here.")
+
+
 def test_every_error_of_the_ports_is_in_the_table() -> None:
     tested = {type(error) for error, _ in SENT}
     bases = {carriers.CarrierError, payments.PaymentError, payments.PaymentHalted}
