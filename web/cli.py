@@ -215,22 +215,20 @@ def report() -> None:
 
 
 @report.command("settlement")
-@click.option("--carrier", required=True, help="The carrier's code, such as CMCC.")
+@click.option("--carrier", required=True, help="The carrier's code, such as CMCC, or all.")
 @click.option("--from", "first_day", type=DAY, required=True, help="The first day, such as 2026-11-01.")
 @click.option("--to", "last_day", type=DAY, required=True, help="The last day, included.")
 @click.option("--format", "form", type=click.Choice(REPORT_FORMATS), required=True)
-@click.option("--output", type=click.File("wb"), default="-", help="A file; without it, standard output.")
+@click.option("--output", type=click.Path(path_type=Path), help="A file; without it, standard output.")
 @data_dir_option
 def report_settlement(
-    *, carrier: str, first_day: datetime, last_day: datetime, form: str, output: Any, data_dir: Path | None
+    *, carrier: str, first_day: datetime, last_day: datetime, form: str, output: Path | None, data_dir: Path | None
 ) -> None:
     """Report what was settled with a carrier, agreed with the ledger and the provider."""
-    if last_day < first_day:
-        raise click.UsageError("--to is before --from.")
     settings = _settings(data_dir)
     from market.reports import main as write
 
-    write(settings, carrier, first_day.date(), last_day.date(), form, output)
+    write(settings, carrier, first_day.date(), last_day.date(), form, output or sys.stdout.buffer)
 
 
 @surplusflow.command()
