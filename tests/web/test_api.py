@@ -3,8 +3,12 @@
 import asyncio
 
 import pytest
+from sqlalchemy import select
 
+from market.partners import revoke_key
+from market.tables import ApiKeyRow
 from tests.web.making import Market, Partner, a_key
+from web.api import door
 
 
 async def rest(market: Market, side: str, price_minor: int, lots: int = 1) -> tuple[Partner, str]:
@@ -332,3 +336,42 @@ async def test_the_wallet_shows_what_is_held(market: Market) -> None:
         "coins_available": 500,
         "coins_held": 0,
     }
+
+
+async def test_a41_a_revoked_key_soon_lets_nobody_in(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "KNOWN_SECONDS", 0)
+    partner = await market.partner()
+    assert (await partner.get("/wallet")).status_code == 200
+
+    async with market.venue.sessions() as session:
+        key_id = await session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.party_id == partner.party_id))
+        await revoke_key(session, partner.party_id, key_id or 0)
+        await session.commit()
+
+    assert (await partner.get("/wallet")).status_code == 401
+
+
+async def test_each_leg_of_a_bulk_order_tells_its_own_outcome(market: Market) -> None:
+    await rest(market, "sell", 40, lots=2)
+    partner, key = await market.partner(), a_key()
+    legs = [
+        {"symbol": "COIN", "lots": 2, "limit_price_minor": 40},
+        {"symbol": "NOTHING-HERE", "lots": 1, "limit_price_minor": 40},
+    ]
+
+    first = await partner.post("/bulk-orders", {"legs": legs}, key)
+    again = await partner.post("/bulk-orders", {"legs": legs}, key)
+
+    bought, unknown = first.json()["legs"]
+    assert (bought["accepted"], bought["filled_lots"], bought["fills"][0]["price_minor"]) == (True, 2, 40)
+    assert (unknown["accepted"], unknown["order_id"], bool(unknown["code"])) == (False, None, True)
+    assert again.json() == first.json()
+
+
+async def test_data_is_handed_out_by_partners_who_hold_a_line(market: Market) -> None:
+    partner = await market.partner()
+
+    refused = await partner.post("/handouts", {"symbol": "CMCC-CN-3001", "phone": "+8613800138000", "amount_mb": 100})
+
+    assert refused.status_code in {404, 422}
+    assert "13800138000" not in refused.text
