@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import Row, select
@@ -89,11 +89,18 @@ async def place(venue: Venue, member: Member, request: OrderRequest, key: str) -
         if (answered := await journaled(session, member.party_id, key)) is not None:
             return Placed(_same_body(answered, body_hash))
         instrument = await tradable(session, request.symbol)
-    price_minor = _price(request, instrument)
-    _check_terms(request, instrument, price_minor)
+        price_minor = _price(request, instrument)
+        _check_terms(request, instrument, price_minor)
+        purse = await _purse(session, member, instrument)
+        wanted = _Wanted(request, instrument, price_minor, key, body_hash)
+        parts: dict[str, int | None] = {"proceeds_account_id": purse.coins}
+        if request.side == "buy" and instrument.carrier is not None:
+            line = await custody.receiving_line(session, member, instrument, wanted.units, request.line_id)
+            parts = {"line_id": line.id}
 
-    sells = _sell if request.side == "sell" else _buy
-    return await sells(venue, member, _Wanted(request, instrument, price_minor, key, body_hash))
+    if request.side == "buy":
+        return await _buy(venue, member, wanted, purse.money, parts)
+    return await _sell(venue, member, wanted, purse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +138,27 @@ class _Wanted:
         )
 
 
-async def _sell(venue: Venue, member: Member, wanted: _Wanted) -> Placed:
+class _Purse(NamedTuple):
+    """The member's wallets that an order touches: money, and for an order in coins the coins."""
+
+    money: int
+    coins: int | None
+
+
+async def _purse(session: AsyncSession, member: Member, instrument: Tradable) -> _Purse:
+    money = accounts.Place(member.party_id, instrument.money_id, "wallet")
+    coins = accounts.Place(member.party_id, instrument.asset_id, "wallet")
+    wanted = [money] if instrument.carrier else [money, coins]
+    found = await accounts.find_or_create(session, wanted)
+    await session.commit()
+    return _Purse(found[money], found.get(coins))
+
+
+async def _sell(venue: Venue, member: Member, wanted: _Wanted, purse: _Purse) -> Placed:
     """Reserve the data at the carrier, then offer it. Coins are in our own ledger already."""
-    instrument = wanted.instrument
-    async with venue.sessions() as session:
-        proceeds = await accounts.account_id(session, member.party_id, instrument.money_id, "wallet")
-        coins = await accounts.account_id(session, member.party_id, instrument.asset_id, "wallet")
-        await session.commit()
-    if instrument.carrier is None:
-        return Placed(await _submit(venue, wanted.command(member, coins, proceeds_account_id=proceeds)))
+    instrument, proceeds = wanted.instrument, purse.money
+    if purse.coins is not None:
+        return Placed(await _submit(venue, wanted.command(member, purse.coins, proceeds_account_id=proceeds)))
 
     held = await custody.reserve(
         venue, member, instrument, wanted.units, line_id=wanted.request.line_id, key=wanted.key
@@ -154,18 +173,9 @@ async def _sell(venue: Venue, member: Member, wanted: _Wanted) -> Placed:
         raise
 
 
-async def _buy(venue: Venue, member: Member, wanted: _Wanted) -> Placed:
-    """Check that the line can receive, set the money aside, then bid."""
-    instrument, request = wanted.instrument, wanted.request
-    async with venue.sessions() as session:
-        wallet = await accounts.account_id(session, member.party_id, instrument.money_id, "wallet")
-        if instrument.carrier is None:
-            coins = await accounts.account_id(session, member.party_id, instrument.asset_id, "wallet")
-            parts: dict[str, int | None] = {"proceeds_account_id": coins}
-        else:
-            line = await custody.receiving_line(session, member, instrument, wanted.units, request.line_id)
-            parts = {"line_id": line.id}
-        await session.commit()
+async def _buy(venue: Venue, member: Member, wanted: _Wanted, wallet: int, parts: dict[str, int | None]) -> Placed:
+    """Bid with the wallet's money, or with a hold on a card. ``parts`` say where the purchase goes."""
+    request = wanted.request
     if request.payment == "wallet":
         return Placed(await _submit(venue, wanted.command(member, wallet, **parts)))
 
