@@ -136,13 +136,11 @@ def month(at: datetime, locale: str) -> str:
 
 
 def moment(at: datetime, locale: str) -> str:
-    return format_datetime(at, format="medium", tzinfo=CLOCK, locale=locale)
+    return _dated(at, "HH:mm:ss", locale)
 
 
 def minute(at: datetime, locale: str) -> str:
-    date = format_date(at.astimezone(CLOCK), format="medium", locale=locale)
-    time = format_time(at, format="short", tzinfo=CLOCK, locale=locale)
-    return str(get_datetime_format("medium", locale=locale)).replace("{1}", date).replace("{0}", time)
+    return _dated(at, "HH:mm", locale)
 
 
 def clock(at: datetime, locale: str) -> str:
@@ -158,6 +156,11 @@ def left(until: datetime, now: datetime, locale: str) -> str:
     first, second = (("day", days), ("hour", hours)) if days else (("hour", hours), ("minute", minutes))
     parts = [part for part in (first, second) if part[1]] or [("minute", 0)]
     return (" " if locale == "en" else "").join(_span(unit, count, locale) for unit, count in parts)
+
+
+def _dated(at: datetime, form: str, locale: str) -> str:
+    """Day and time of day, which has 24 hours here in every language."""
+    return f"{day(at, locale)}{', ' if locale == 'en' else ' '}{format_time(at.astimezone(CLOCK), form, locale=locale)}"
 
 
 def _span(unit: str, count: int, locale: str) -> str:

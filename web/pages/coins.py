@@ -11,6 +11,7 @@ from market import coins, parties, views, wallet
 from market.refusals import Refusal
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
+from web.i18n import N_
 from web.pages.forms import Form, errors_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
 
@@ -49,7 +50,7 @@ async def reward(request: Page, venue: Venue) -> Response[Any]:
 async def give(request: Page, venue: Venue) -> Response[Any]:
     form = await read(request)
     try:
-        count = form.whole("coins", "Please enter how many coins.")
+        count = form.whole("coins", N_("Please enter how many coins."))
         await coins.give(venue, signed_in(request), form.text("phone"), count, form.key())
     except Refusal as refusal:
         return await _page(request, venue, status=refusal.status, giving=_again(request, form, refusal))
@@ -60,8 +61,8 @@ async def give(request: Page, venue: Venue) -> Response[Any]:
 async def redeem(request: Page, venue: Venue) -> Response[Any]:
     form = await read(request)
     try:
-        count = form.whole("coins", "Please enter how many coins.")
-        line_id = form.whole("line_id", "Please choose a line.")
+        count = form.whole("coins", N_("Please enter how many coins."))
+        line_id = form.whole("line_id", N_("Please choose a line."))
         await coins.redeem(venue, signed_in(request), line_id, count, form.key())
     except Refusal as refusal:
         return await _page(request, venue, status=refusal.status, redeeming=_again(request, form, refusal))

@@ -12,7 +12,7 @@ from market.parties import Member
 from market.refusals import NotFound, Refusal
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
-from web.i18n import plain
+from web.i18n import N_, plain
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
 from web.pages.words import said
@@ -64,8 +64,8 @@ async def amend(request: Page, venue: Venue, name: FromPath[str]) -> Response[An
     try:
         async with venue.sessions() as session:
             order = await views.order(session, member.party_id, order_id)
-        price = form.amount("price", order.currency, "Please enter a price.")
-        lots = form.whole("lots", "Please enter how many lots.")
+        price = form.amount("price", order.currency, N_("Please enter a price."))
+        lots = form.whole("lots", N_("Please enter how many lots."))
         version = form.optional_id("version")
         await trading.amend(venue, member, order_id, price_minor=price, lots=lots, key=form.key(), version=version)
     except Refusal as refusal:

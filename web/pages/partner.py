@@ -12,6 +12,7 @@ from market.refusals import Forbidden, Refusal
 from web.edge.paths import Number
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
+from web.i18n import N_
 from web.pages.forms import Form, errors_of, queried, read
 from web.pages.market import listing
 from web.pages.rendering import Page, locale_of, new_key, page, see_other
@@ -63,7 +64,7 @@ async def revoke_key(request: Page, venue: Venue, key_id: Number) -> Response[No
 async def hand_out(request: Page, venue: Venue) -> Response[Any]:
     member, form = _partner(request), await read(request)
     try:
-        amount = form.whole("amount_mb", "Please enter how many MB.")
+        amount = form.whole("amount_mb", N_("Please enter how many MB."))
         await partners.hand_out(venue, member, form.text("symbol"), form.text("phone"), amount, form.key())
     except Refusal as refusal:
         return await _page(request, venue, status=refusal.status, handing=_again(request, form, refusal))

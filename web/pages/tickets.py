@@ -7,7 +7,7 @@ from market.pricing import Quote, fee_minor, quote
 from market.refusals import BadInput
 from market.trading import OrderRequest
 from market.views import BookView, InstrumentView
-from web.i18n import plain
+from web.i18n import N_, plain
 from web.pages.forms import Form
 from web.pages.rendering import new_key
 
@@ -74,8 +74,8 @@ def asked(form: Form, ticket: Ticket, view: InstrumentView) -> OrderRequest:
     """
     if ticket.time_in_force not in TIMES_IN_FORCE:
         raise BadInput("Please choose how long the order stands.", field="time_in_force")
-    lots = form.whole("lots", "Please enter how many lots.")
-    price = None if ticket.market else form.amount("price", view.currency, "Please enter a price.")
+    lots = form.whole("lots", N_("Please enter how many lots."))
+    price = None if ticket.market else form.amount("price", view.currency, N_("Please enter a price."))
     by_card = not ticket.is_sale and ticket.payment == "card"
     if by_card and not ticket.payment_method:
         raise BadInput("Please choose a card.", field="payment_method")

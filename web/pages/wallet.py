@@ -12,7 +12,7 @@ from market import top_ups, views, wallet, withdrawals
 from market.refusals import Refusal
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
-from web.i18n import plain
+from web.i18n import N_, plain
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
 from web.pages.tickets import DEMO_CARDS
@@ -41,7 +41,7 @@ async def index(request: Page, venue: Venue) -> Response[str]:
 async def top_up(request: Page, venue: Venue) -> Response[Any]:
     form = await read(request)
     try:
-        amount = form.amount("amount", venue.settings.currency, "Please enter an amount.")
+        amount = form.amount("amount", venue.settings.currency, N_("Please enter an amount."))
         made = await top_ups.top_up(venue, signed_in(request), amount, form.text("payment_method"), form.key())
     except Refusal as refusal:
         return await _page(request, venue, status=refusal.status, topping=_again(request, form, refusal))
@@ -52,7 +52,7 @@ async def top_up(request: Page, venue: Venue) -> Response[Any]:
 async def withdraw(request: Page, venue: Venue) -> Response[Any]:
     form = await read(request)
     try:
-        amount = form.amount("amount", venue.settings.currency, "Please enter an amount.")
+        amount = form.amount("amount", venue.settings.currency, N_("Please enter an amount."))
         made = await withdrawals.withdraw(venue, signed_in(request), amount, form.key())
     except Refusal as refusal:
         return await _page(request, venue, status=refusal.status, drawing=_again(request, form, refusal))

@@ -10,7 +10,7 @@ from web.i18n import N_, messages, month, translated
 
 CARRIERS = {"CMCC": N_("China Mobile"), "CUCC": N_("China Unicom"), "CTCC": N_("China Telecom")}
 PLACES = {
-    "CN": N_("nationwide"),
+    "CN": N_("Nationwide"),
     "AH": N_("Anhui"),
     "BJ": N_("Beijing"),
     "CQ": N_("Chongqing"),
@@ -46,7 +46,7 @@ PLACES = {
 APPS = {"VIDEO": N_("video apps"), "MUSIC": N_("music apps"), "SOCIAL": N_("social apps"), "GAME": N_("games")}
 
 MARKET_STATES = {
-    "open": N_("Open"),
+    "open": N_("Trading"),
     "cancel_only": N_("Cancel only"),
     "halted": N_("Halted"),
     "closed": N_("Closed"),
