@@ -8,7 +8,7 @@ import asyncpg
 from market.engine import store
 from market.engine.commands import Answer, Command, encode
 from market.engine.desk import NUMBERS, Desk, moment
-from market.engine.lease import Lease
+from market.engine.lease import Lease, renew
 from market.engine.records import Changes
 from settlement.ledger import Account
 
@@ -56,6 +56,8 @@ async def run(seat: Seat, commands: Sequence[Command], stream_id: str) -> Result
 
         if entries:
             await store.write(connection, lease, desk, entries, stream_id)
+        else:
+            await renew(connection, lease)
     result.changes, result.seq, result.taken = desk.changes, lease.last_seq, len(entries)
     return result
 
@@ -89,11 +91,16 @@ async def run_refused(seat: Seat, command: Command, stream_id: str) -> Result:
     async with connection.transaction():
         desk.begin([], await store.lock_lease(connection, lease))
         desk.seq += NUMBERS
-        detail = "The market could not take this command. Nothing was changed; our operators have been told."
-        answer = encode(Answer(command.key, command.party_id, accepted=False, code="internal_error", detail=detail))
+        answer = refused(command)
         entry = store.Entry(desk.seq, command, encode(command), answer, moment(desk.now_us))
         await store.write(connection, lease, desk, [entry], stream_id)
     return Result([answer], desk.changes, lease.last_seq, 1)
+
+
+def refused(command: Command) -> bytes:
+    """The answer to a command that could not be written."""
+    detail = "The market could not take this command. Nothing was changed; our operators have been told."
+    return encode(Answer(command.key, command.party_id, accepted=False, code="internal_error", detail=detail))
 
 
 def _key_reused(command: Command) -> Answer:

@@ -33,6 +33,8 @@ TAKE_AGAIN = (
     asyncpg.LockNotAvailableError,
 )
 """The batch may or may not be committed, or may succeed as it is: recover, then take it from the stream again."""
+UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, OverflowError)
+"""The database takes no such value, now or ever."""
 
 
 @dataclass
@@ -151,15 +153,24 @@ class Engine:
 
     async def _isolate(self, seat: Seat, envelopes: Sequence[Envelope], stream_id: str) -> Seat:
         self._in_doubt = []
-        before = seat.lease.stream_id
-        fresh = await self._take_seat(seat.connection)
-        if fresh is None:
-            raise Fenced(f"Shard {self.shard} was taken while a batch was being isolated.")
+        fresh = await self._take_seat_again(seat)
         if len(envelopes) > 1:
             half = len(envelopes) // 2
-            fresh = await self._take(fresh, envelopes[:half], before)
+            # The failed batch may have moved its own lease on; what the database has is where the stream stands.
+            fresh = await self._take(fresh, envelopes[:half], fresh.lease.stream_id)
             return await self._take(fresh, envelopes[half:], stream_id)
-        await self._tell(fresh, envelopes, await batch.run_refused(fresh, envelopes[0].command, stream_id))
+        try:
+            await self._tell(fresh, envelopes, await batch.run_refused(fresh, envelopes[0].command, stream_id))
+        except UNWRITABLE:
+            # What the journal cannot hold can never take effect, so nobody needs to find this answer there.
+            log.exception("command_unwritable", shard=self.shard)
+            fresh = await self._take_seat_again(fresh)
+            await self._tell(fresh, envelopes, Result([batch.refused(envelopes[0].command)]))
+        return fresh
+
+    async def _take_seat_again(self, seat: Seat) -> Seat:
+        if (fresh := await self._take_seat(seat.connection)) is None:
+            raise Fenced(f"Shard {self.shard} was taken while a batch was being isolated.")
         return fresh
 
     async def _tell(self, seat: Seat, envelopes: Sequence[Envelope], result: Result) -> None:

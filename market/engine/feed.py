@@ -50,7 +50,7 @@ async def take(redis: Redis, shard: int, after: str, cap: int) -> Intake | None:
     for _, fields in entries:
         try:
             envelopes.append(decode_envelope(fields[b"c"]))
-        except (msgspec.DecodeError, KeyError):
+        except (msgspec.DecodeError, KeyError, RecursionError):
             unreadable += 1
     return Intake(envelopes, entries[-1][0].decode(), unreadable)
 

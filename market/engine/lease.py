@@ -50,13 +50,13 @@ async def take(connection: asyncpg.Connection, shard: int, holder: str) -> Lease
     has ended, one way or the other, is its outcome readable. A batch that does not
     end is ended by closing its connection.
     """
-    await connection.execute(_ENSURE, shard, GENESIS)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
+            await connection.execute(_ENSURE, shard, GENESIS)
             row = await connection.fetchrow(_TAKE, shard, holder, float(LEASE_SECONDS))
     except (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
         await connection.execute(
-            "select pg_terminate_backend(backend_pid) from engine_lease where shard = $1 "
+            "select pg_terminate_backend(backend_pid::int) from engine_lease where shard = $1 "
             "and backend_pid <> pg_backend_pid() and renewed_at < clock_timestamp() - make_interval(secs => $2)",
             shard,
             float(LEASE_SECONDS),
