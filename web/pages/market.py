@@ -99,10 +99,10 @@ def _matches(instrument: InstrumentView, query: str, carrier: str, locale: str) 
 
 
 def _by_carrier(instruments: Iterable[InstrumentView]) -> dict[str, list[InstrumentView]]:
-    groups: dict[str, list[InstrumentView]] = {}
+    groups: dict[str, list[InstrumentView]] = {code: [] for code in CARRIERS}
     for each in instruments:
         groups.setdefault(each.carrier or "COIN", []).append(each)
-    return groups
+    return {code: found for code, found in groups.items() if found}
 
 
 async def _spares(

@@ -26,7 +26,7 @@ NOTICED = timedelta(days=30)
 EVENTS = 100
 CHUNK_BYTES = 65_536
 MEDIA = {
-    "csv": "text/csv; charset=utf-8",
+    "csv": "text/csv",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 

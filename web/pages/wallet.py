@@ -74,7 +74,7 @@ async def statement_csv(request: Page, venue: Venue) -> Response[bytes]:
             [entry.at.isoformat(), entry.kind, entry.reference, *(plain(each, currency) for each in amounts), currency]
         )
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
-    return Response("\ufeff".encode() + text.getvalue().encode(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response("\ufeff".encode() + text.getvalue().encode(), media_type="text/csv", headers=headers)
 
 
 async def _page(
