@@ -140,24 +140,32 @@ class _Market:
         return settings
 
     async def start(self, supervisor: Supervisor) -> None:
-        for server in (self._postgres, self._valkey):
-            if server is not None:
-                await supervisor.start(server_child(server, self.directory.path, self._environment()))
+        """Start what waits for nobody side by side: most of a start is loading programs, on however many cores."""
+        servers = [server for server in (self._postgres, self._valkey) if server is not None]
+        children = [server_child(server, self.directory.path, self._environment()) for server in servers]
+        await _together(*map(supervisor.start, children))
         await self._make_databases()
         migration = supervisor.finish(self._program("migrate"), MIGRATE_SECONDS)
         await _together(self._start_simulators(supervisor), migration)
         write_json(self.directory.environment_file, self._named_settings())
-        await supervisor.finish(self._program("seed"), SEED_SECONDS)
 
-        await supervisor.start(self._program("schedule"))
-        await supervisor.start(self._program("settle"))
-        for shard in range(self._shards):
-            await supervisor.start(
-                self._program("engine", "--shard", f"{shard}/{self._shards}", name=f"engine-{shard}")
-            )
-        await supervisor.start(self._program("web", "--port", str(self._ports.web), ready=self._web_is_ready))
+        seeding = supervisor.finish(self._program("seed"), SEED_SECONDS)
+        if self.directory.logins_file.exists():  # only a new month's instruments may be missing
+            await _together(seeding, self._start_programs(supervisor))
+        else:
+            await seeding
+            await self._start_programs(supervisor)
         if self._demo:
             await supervisor.start(self._program("demo-traders"))
+
+    async def _start_programs(self, supervisor: Supervisor) -> None:
+        engines = [
+            self._program("engine", "--shard", f"{shard}/{self._shards}", name=f"engine-{shard}")
+            for shard in range(self._shards)
+        ]
+        web = self._program("web", "--port", str(self._ports.web), ready=self._web_is_ready)
+        programs = [self._program("schedule"), self._program("settle"), *engines, web]
+        await _together(*map(supervisor.start, programs))
 
     def note(self, process_ids: Mapping[str, int]) -> None:
         """Write down what runs, for tools and for the start that follows a kill."""
