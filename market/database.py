@@ -17,6 +17,7 @@ def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text goes to logs, what was asked for does not
         connect_args={"server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "lock_timeout": "5000"}},
     )
 
