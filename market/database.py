@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -34,6 +32,9 @@ def raw_dsn(database_url: str) -> str:
 
 def migrate(database_url: str) -> None:
     """Bring the schema to its newest revision; a second caller waits for the first."""
+    from alembic import command  # only the one program that migrates has to load it
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["database_url"] = database_url
