@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from socket import gaierror
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
@@ -115,7 +115,8 @@ def carrier_sim(database_url: str, port: int) -> None:
     settings = _demo_settings()
     from settlement.simulators.carrier.program import serve
 
-    serve(database_url, port, {profile.code: profile.credential for profile in settings.carriers})
+    credentials = {profile.code: profile.credential for profile in settings.carriers}
+    serve(database_url, port, credentials, host=settings.bind_host)
 
 
 @surplusflow.command("payment-sim")
@@ -147,6 +148,16 @@ def migrate(data_dir: Path | None) -> None:
     from market.database import migrate as bring_up_to_date
 
     bring_up_to_date(settings.database_url)
+
+
+@surplusflow.command("list-instruments")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@data_dir_option
+def list_instruments(file: TextIO, data_dir: Path | None) -> None:
+    """Found the house, and list the instruments and rule profiles of the TOML FILE (docs/operating.md)."""
+    from market.operating import list_programme
+
+    click.echo(list_programme(_settings(data_dir), file.read()))
 
 
 @surplusflow.command()

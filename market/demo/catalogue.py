@@ -2,10 +2,10 @@
 
 import calendar
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from market.listing import Listing
 from market.rules import RuleProfile
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -22,24 +22,9 @@ SCOPES = {"CN": 100, "GD": 80, "SH": 80}
 APP_PERCENT = 50
 COIN_TOP_UP_MINOR = 260
 """100 coins become 100 MB, which cost at least this much at any carrier."""
+COIN_MINOR = 110
 RULES = RuleProfile(sales_a_month=60, received_a_month_mb=None, residual_mb=500)
 FOREVER = datetime(2100, 1, 1, tzinfo=SHANGHAI)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One instrument with its asset. Prices are fen a lot."""
-
-    symbol: str
-    kind: str
-    carrier: str | None
-    scope: str | None
-    app_scope: str | None
-    expires_at: datetime | None
-    closes_at: datetime
-    ceiling_minor: int
-    reference_minor: int
-    tick_minor: int
 
 
 def month_end(moment: datetime) -> datetime:
@@ -64,7 +49,9 @@ def listings(now: datetime) -> Iterator[Listing]:
             for scope, percent in SCOPES.items():
                 yield _data(carrier, scope, None, expires_at, ceiling_minor=top_up * percent // 100, age=age)
             yield _data(carrier, "CN", APP, expires_at, ceiling_minor=top_up * APP_PERCENT // 100, age=age)
-    yield Listing("COIN", "coin", None, None, None, None, FOREVER, COIN_TOP_UP_MINOR, 110, 1)
+    yield Listing(
+        symbol="COIN", kind="coin", closes_at=FOREVER, ceiling_minor=COIN_TOP_UP_MINOR, reference_minor=COIN_MINOR
+    )
 
 
 def _data(
@@ -74,5 +61,14 @@ def _data(
     symbol = f"{carrier}-{scope}-{last_day:%y%m}" + (f"-{app_scope}" if app_scope else "")
     reference = ceiling_minor * (45 + 10 * age) // 100
     return Listing(
-        symbol, "data", carrier, scope, app_scope, expires_at, expires_at - CUT_OFF, ceiling_minor, reference, 1
+        symbol=symbol,
+        kind="data",
+        carrier=carrier,
+        scope=scope,
+        app_scope=app_scope,
+        expires_at=expires_at,
+        closes_at=expires_at - CUT_OFF,
+        ceiling_minor=ceiling_minor,
+        reference_minor=reference,
+        lot_units=LOT_MB,
     )

@@ -5,23 +5,22 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import accounts_admin, partners, wallet
+from market import accounts_admin, listing, partners, wallet
 from market.demo import catalogue, people
-from market.demo.catalogue import Listing
 from market.demo.people import Person
+from market.listing import Rules
 from market.parties import Member, member
 from market.settings import Settings
-from market.tables import InstrumentRow, LineRow, PartyRow, RuleProfileRow
+from market.tables import LineRow, PartyRow
 from market.venue import Venue, open_venue
 from settlement import accounts
 from settlement.ledger import Kind
@@ -36,8 +35,7 @@ BUYER_CHARGE_MINOR = 20_000
 BUDGET_COINS = 5_000_000
 TRADER_COINS = 100_000
 CHARACTER_COINS = 500
-MAXIMUM_LOTS = 1_000
-FEE_BASIS_POINTS = 500
+RULES_SINCE = datetime(2026, 1, 1, tzinfo=catalogue.SHANGHAI)
 CARD = "pm_card_visa"
 
 
@@ -50,53 +48,19 @@ async def _seed(settings: Settings) -> None:
     now = datetime.now(UTC)
     async with open_venue(settings) as venue:
         async with venue.sessions() as session:
-            await _found_house(session)
-            await _list_instruments(session, now, settings.currency)
+            await listing.found(session, settings.currency)
+            await _list_everything(session, now, settings.currency)
             await session.commit()
             filled = await session.scalar(select(PartyRow.id).where(PartyRow.kind == "partner").limit(1))
         if filled is None:
             await _fill(venue, now)
 
 
-async def _found_house(session: AsyncSession) -> None:
-    """The house, its money, and its coin budget, which is backed by data bought for it."""
-    await session.execute(
-        text(
-            "insert into party (id, kind, name, group_id) overriding system value "
-            "values (1, 'operator', 'Surplusflow', 1) on conflict do nothing"
-        )
-    )
-    await session.execute(
-        text("select setval(pg_get_serial_sequence('party', 'id'), greatest(100, max(id))) from party")
-    )
-
-
-async def _list_instruments(session: AsyncSession, now: datetime, currency: str) -> None:
-    await session.execute(insert(AssetRow).values(code=currency, kind="money").on_conflict_do_nothing())
+async def _list_everything(session: AsyncSession, now: datetime, currency: str) -> None:
     for carrier in catalogue.TOP_UP_MINOR:
-        terms = msgspec.to_builtins(catalogue.RULES)
-        since = datetime(2026, 1, 1, tzinfo=catalogue.SHANGHAI)
-        profile = insert(RuleProfileRow).values(carrier=carrier, effective_from=since, terms=terms)
-        await session.execute(profile.on_conflict_do_nothing())
-    for listing in catalogue.listings(now):
-        await _list_one(session, listing, now, currency)
-
-
-async def _list_one(session: AsyncSession, listing: Listing, now: datetime, currency: str) -> None:
-    asset = {
-        "code": listing.symbol, "kind": listing.kind, "carrier": listing.carrier, "scope": listing.scope,
-        "app_scope": listing.app_scope, "expires_at": listing.expires_at,
-    }  # fmt: skip
-    await session.execute(insert(AssetRow).values(asset).on_conflict_do_nothing())
-    asset_id = await session.scalar(select(AssetRow.id).where(AssetRow.code == listing.symbol))
-    instrument = {
-        "symbol": listing.symbol, "asset_id": asset_id, "currency": currency, "lot_units": catalogue.LOT_MB,
-        "tick_minor": listing.tick_minor, "floor_minor": 2, "ceiling_minor": listing.ceiling_minor,
-        "reference_minor": listing.reference_minor, "maximum_lots": MAXIMUM_LOTS,
-        "fee_basis_points": FEE_BASIS_POINTS, "fee_minimum_minor": 1, "opens_at": now - timedelta(days=1),
-        "closes_at": listing.closes_at, "state": "open",
-    }  # fmt: skip
-    await session.execute(insert(InstrumentRow).values(instrument).on_conflict_do_nothing())
+        await listing.enact(session, Rules(carrier=carrier, effective_from=RULES_SINCE, terms=catalogue.RULES))
+    for one in catalogue.listings(now):
+        await listing.list_instrument(session, one, currency, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from settlement.simulators.carrier.app import create_app
 from settlement.simulators.carrier.office import Office
 
 
-def serve(database_url: str, port: int, credentials: dict[str, str]) -> None:
-    """Serve on 127.0.0.1 until a signal comes. `credentials` maps a carrier's code to its bearer token."""
-    asyncio.run(_serve(database_url, port, credentials))
+def serve(database_url: str, port: int, credentials: dict[str, str], *, host: str = "127.0.0.1") -> None:
+    """Serve until a signal comes. `credentials` maps a carrier's code to its bearer token."""
+    asyncio.run(_serve(database_url, port, credentials, host))
 
 
-async def _serve(database_url: str, port: int, credentials: dict[str, str]) -> None:
+async def _serve(database_url: str, port: int, credentials: dict[str, str], host: str) -> None:
     app = create_app(database_url, credentials)
     office: Office = app.state.office
-    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
+    server = Server(app, address=host, port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
 
     def stop() -> None:
         office.faults.stopping.set()  # requests that hang on purpose would hold the server up
