@@ -240,6 +240,29 @@ async def test_a_buyer_sees_what_the_carrier_itself_would_ask(browser: Browser) 
     assert (shown["total"], shown["top-up"], shown["saving"]) == ("CN¥40.00", "CN¥100.00", "CN¥60.00")
 
 
+async def test_another_candle_width_is_the_chart_alone(browser: Browser) -> None:
+    response = await browser.client.get(
+        f"{COIN}?period=1h", headers={"HX-Request": "true", "HX-Target": "section#chart"}
+    )
+
+    assert "<html" not in response.text
+    assert 'id="ticket' not in response.text
+    assert 'period=1h" hx-get' in response.text
+
+
+async def test_a_cancel_that_is_refused_is_told_beside_the_list_or_over_the_page(signed_in: Any) -> None:
+    browser = await signed_in()
+    await browser.get("/orders")
+    token = browser.shown["/preferences"]
+
+    plain = await browser.post("/orders/ord_1/cancel", {**token, "key": "cancel1v1"})
+    assert plain.status_code == 404
+    assert 'data-testid="notice-bad"' in plain.text
+
+    with_script = await browser.post("/orders/ord_1/cancel", {**token, "key": "cancel1v1"}, htmx=True)
+    assert with_script.headers["hx-retarget"] == "#toast"
+
+
 async def test_candles_come_as_plain_figures(browser: Browser) -> None:
     response = await browser.get(f"{COIN}/candles?period=15m")
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from market import views
@@ -12,7 +13,7 @@ from market.refusals import BadInput, NotFound
 from market.tables import InstrumentRow, OrderRow, SurveillanceRow, TradeRow
 from settlement.base import Base
 from settlement.ledger_tables import AccountRow, AssetRow
-from settlement.tables import DeliveryRow, InstructionRow
+from settlement.tables import DeliveryRow, InstructionRow, PaymentRow, PayoutRow
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 ANNE, BEN, CARLA = 11, 12, 13
@@ -341,3 +342,29 @@ async def test_surveillance_starts_at_the_time_asked_for(session: AsyncSession) 
 
     assert (event.kind, event.symbol, event.at) == ("self_trade", "CTCC-GD-2611", NOW)
     assert await views.surveillance(session, NOW - timedelta(days=1), 10, "CMCC") == []
+
+
+async def test_top_ups_and_withdrawals_come_in_one_list_without_card_holds(session: AsyncSession) -> None:
+    await an_instrument(session, "COIN")
+    asset_id = (await session.scalars(select(AssetRow.id))).one()
+    account = AccountRow(party_id=ANNE, asset_id=asset_id, kind="wallet")
+    session.add(account)
+    await session.flush()
+    common: dict[str, Any] = {"party_id": ANNE, "account_id": account.id, "currency": "CNY"}
+    card: dict[str, Any] = {**common, "payment_method": "pm_card_visa", "status": "succeeded"}
+    session.add_all(
+        [
+            PaymentRow(**card, key="a", kind="top_up", amount_minor=500, created_at=NOW - timedelta(hours=2)),
+            PaymentRow(**card, key="b", kind="card_hold", amount_minor=900, created_at=NOW - timedelta(hours=1)),
+            PayoutRow(**common, key="c", amount_minor=300, destination="acct", status="paid", created_at=NOW),
+        ]
+    )
+    await session.flush()
+
+    moves = await views.money_moves(session, ANNE, 10)
+
+    assert [(move.kind, move.amount_minor, move.status) for move in moves] == [
+        ("payout", 300, "paid"),
+        ("top_up", 500, "succeeded"),
+    ]
+    assert await views.money_moves(session, BEN, 10) == []

@@ -34,7 +34,7 @@ async def show(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[s
     async with venue.sessions() as session:
         view = await views.instrument(session, symbol, datetime.now(UTC))
     ticket = typed(form, view, datetime.now(UTC))
-    block = "chart" if request.headers.get("hx-target") == "div#chart" else None
+    block = "chart" if request.headers.get("hx-target", "").endswith("#chart") else None
     return await _page(request, venue, view, form, ticket, block=block)
 
 

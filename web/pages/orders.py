@@ -115,6 +115,9 @@ async def _done(request: Page, venue: Venue, form: Form) -> Response[Any]:
 
 
 async def _refused(request: Page, venue: Venue, refusal: Refusal) -> Response[Any]:
+    """Say why on the page itself; with script it is a note over whatever page the button stands on."""
+    if wants_fragment(request):
+        raise refusal
     words = said(refusal, locale_of(request))
     return await _page(request, venue, Form({}), status=refusal.status, problem=words)
 

@@ -2,7 +2,9 @@
 (() => {
   "use strict";
   const SILENCE_MS = 25_000; // the server sends something at least every 15 seconds
+  const AGAIN_MS = 3_000;
   let timer = 0;
+  let again = 0;
 
   function mark(stale) {
     document.body.classList.toggle("stale", stale);
@@ -15,13 +17,25 @@
     mark(false);
   }
 
+  // The stream mends itself once it has been open; what never opened, or was closed for good, is asked for again.
+  function lost() {
+    mark(true);
+    clearTimeout(again);
+    again = setTimeout(() => {
+      const live = document.getElementById("live");
+      if (live && !live._htmx?.sse) htmx.trigger(live, "again");
+    }, AGAIN_MS);
+  }
+
   document.addEventListener("htmx:sse:after:connection", heard);
   document.addEventListener("htmx:sse:after:message", heard);
-  document.addEventListener("htmx:sse:error", () => mark(true));
-  document.addEventListener("htmx:sse:close", () => mark(true));
-  document.addEventListener("htmx:error", (event) => {
-    if (event.target.id === "live") mark(true);
-  });
+  document.addEventListener("htmx:sse:error", lost);
+  document.addEventListener("htmx:sse:close", lost);
+  for (const failure of ["htmx:error", "htmx:response:error"]) {
+    document.addEventListener(failure, (event) => {
+      if (event.target.id === "live") lost();
+    });
+  }
   window.addEventListener("offline", () => mark(true));
   // A part that was swapped in while the stream is gone brings an enabled button.
   document.addEventListener("htmx:after:swap", () => {
