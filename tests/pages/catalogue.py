@@ -19,7 +19,7 @@ FIRST_WRITTEN = datetime(2026, 11, 23, tzinfo=UTC)
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "N_": None}
 REFUSING = ("market", "matching", "web")
 """Where refusals with words for people are made."""
-FOR_PROGRAMS = {"api", "cursors.py", "idempotency.py", "strict_json.py", "accounts_admin.py", "cli.py"}
+FOR_PROGRAMS = {"api", "cursors.py", "idempotency.py", "strict_json.py", "accounts_admin.py", "listing.py", "cli.py"}
 """The API and the command line speak English."""
 
 
