@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from market import parties, trading, views, wallet
 from market.engine.commands import Answer
@@ -133,7 +134,7 @@ def cut(book: views.BookView) -> views.BookView:
     return views.BookView(book.bids[:LEVELS], book.asks[:LEVELS])
 
 
-async def own_orders(session: Any, member: Member | None, instrument_id: int) -> list[views.OrderView]:
+async def own_orders(session: AsyncSession, member: Member | None, instrument_id: int) -> list[views.OrderView]:
     """The member's open orders in one instrument."""
     if member is None:
         return []
@@ -141,7 +142,7 @@ async def own_orders(session: Any, member: Member | None, instrument_id: int) ->
     return [order for order in found if order.instrument_id == instrument_id][:OWN_ORDERS]
 
 
-async def _placed_earlier(session: Any, member: Member | None, form: Form) -> views.OrderView | None:
+async def _placed_earlier(session: AsyncSession, member: Member | None, form: Form) -> views.OrderView | None:
     """The order that the page was loaded again for, after a form without script."""
     order_id = number_of(form.text("placed"), "ord")
     if member is None or order_id is None:
