@@ -1,11 +1,9 @@
 """The settlement program: the workers of `settlement`, given the market's numbers, channels and signals."""
 
 import asyncio
-import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +14,7 @@ import uvloop
 from redis.exceptions import RedisError
 from sqlalchemy import select
 
+from market import logs
 from market.announcing import announce
 from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
@@ -36,7 +35,7 @@ FOUNDING_SECONDS = 1.0
 
 def main(settings: Settings) -> None:
     """Carry out settlement instructions until told to stop; then finish what was begun."""
-    _configure_logs()
+    logs.configure()
     uvloop.run(_serve(settings))
 
 
@@ -131,17 +130,3 @@ async def _listen(venue: Venue, wake: asyncio.Event) -> None:
         except (RedisError, OSError) as error:
             log.warning("settlement_not_listening", error=type(error).__name__)
         await asyncio.sleep(RECONNECT_SECONDS)
-
-
-def _configure_logs() -> None:
-    """JSON lines on standard error. They name instructions and parties by id; no number and no secret reaches them."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
