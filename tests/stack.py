@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class Running:
 
 
 @contextmanager
-def running_market(data_dir: Path, *options: str) -> Iterator[Running]:
+def running_market(data_dir: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Running]:
     """Start everything in a directory, wait until it says that it runs, and stop it in order."""
     data_dir.mkdir(parents=True, exist_ok=True)
     console = data_dir / "console.txt"
@@ -68,7 +68,7 @@ def running_market(data_dir: Path, *options: str) -> Iterator[Running]:
             [sys.executable, "-m", "web.cli", "up", "--data-dir", str(data_dir), "--port", str(free_port()), *options],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=environment | dict(settings or {}),
             start_new_session=True,
         )
     running = Running(process, data_dir, console)

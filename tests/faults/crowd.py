@@ -12,6 +12,7 @@ from market.gateway import Gateway
 from market.refusals import OutcomeUnknown, Unavailable
 from tests.engine.factories import Floor, Member
 from tests.faults.history import History, Request, Terms, Told, told_by_the_engine
+from tests.faults.traffic import KNOWING_SECONDS, Traffic
 
 MEMBERS = 24
 PRICES = (95, 105)
@@ -22,13 +23,11 @@ HASTY_SECONDS = 0.05
 """Some clients hang up so early that their second try is in the stream beside the first."""
 THINKING_SECONDS = 0.01
 PAUSE_SECONDS = 0.05
-KNOWING_SECONDS = 30
-"""No request may stay open for longer, whatever has died."""
 AT_ONCE = 200
 
 
-@dataclass
-class Crowd:
+@dataclass(kw_only=True)
+class Crowd(Traffic):
     """A number of clients at work, and what they have asked and heard."""
 
     floor: Floor
@@ -36,18 +35,7 @@ class Crowd:
     seed: int = 1
     history: History = field(default_factory=History)
     commands: dict[tuple[int, str], Command] = field(default_factory=dict)
-    in_flight: int = 0
-    answered: int = 0
-    _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def hear(self, answers: int = 1, seconds: float = KNOWING_SECONDS) -> None:
-        """Wait until so many more answers have come; it returns with the very message that brought the last."""
-        wanted = self.answered + answers
-        async with asyncio.timeout(seconds):
-            while self.answered < wanted:
-                self._heard.clear()
-                await self._heard.wait()
 
     async def trade(self) -> None:
         """Place and cancel orders until told to stop; every request that was begun is brought to its end."""
@@ -102,16 +90,13 @@ class Crowd:
                 await asyncio.sleep(draw.uniform(0, PAUSE_SECONDS))
 
     async def _try(self, command: Command, *, hasty: bool) -> Answer | None:
-        self.in_flight += 1
         try:
             async with asyncio.timeout(HASTY_SECONDS if hasty else None):
-                answer = await self.floor.gateway.submit(command)
+                with self.asking():
+                    answer = await self.floor.gateway.submit(command)
         except (OutcomeUnknown, Unavailable, TimeoutError):
             return None
-        finally:
-            self.in_flight -= 1
-        self.answered += 1
-        self._heard.set()
+        self.heard_one()
         return answer
 
 
@@ -127,7 +112,7 @@ async def ask_until_told(gateway: Gateway, command: Command) -> Answer:
 @asynccontextmanager
 async def trading_crowd(floor: Floor, *, members: int = MEMBERS, seed: int = 1) -> AsyncIterator[Crowd]:
     """A crowd at work for the length of the block; after it, each of its requests has its answer."""
-    crowd = Crowd(floor, [await floor.member() for _ in range(members)], seed)
+    crowd = Crowd(floor=floor, members=[await floor.member() for _ in range(members)], seed=seed)
     async with asyncio.TaskGroup() as group:
         group.create_task(crowd.trade())
         yield crowd
