@@ -19,8 +19,8 @@ from web.trouble import Trouble
 if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
     from market.settings import Settings
 
-REPORT_FORMATS = ("csv", "xlsx", "pdf", "json", "camt053")
-MEASURES = ("matching", "engine", "http", "settlement", "feed", "growth", "report")
+REPORT_FORMATS = ("csv", "xlsx", "json")
+MEASURES = ("matching", "engine", "http")
 OfficerRole = Literal["compliance", "operations"]
 
 data_dir_option = click.option(
