@@ -7,9 +7,12 @@ from typing import Any
 import psutil
 import uvloop
 
+from market import logs
+
 
 def run(name: str) -> dict[str, Any]:
     """Take one measure: its name, the machine, and flat figures and ratios."""
+    logs.configure()  # what the programs say goes beside the result, not into it
     figures, ratios = {"matching": _matching, "engine": _engine, "http": _http}[name]()
     return {"name": name, "machine": _machine(), "figures": figures, "ratios": ratios}
 
