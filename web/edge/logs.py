@@ -6,6 +6,8 @@ from typing import TextIO
 
 import structlog
 
+from market.logs import lines_to
+
 
 def configure_logs(to: TextIO | None = None) -> None:
     """Write JSON lines, to standard error unless told otherwise.
@@ -19,6 +21,6 @@ def configure_logs(to: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(to or sys.stderr),
+        logger_factory=lines_to(to or sys.stderr),
         cache_logger_on_first_use=False,
     )
