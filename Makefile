@@ -44,6 +44,7 @@ screenshots: setup  ## the pictures of the documentation
 clean:  ## the set-up and the caches; the data directory stays
 	@rm -rf .venv .browser .mypy_cache .ruff_cache .pytest_cache .import_linter_cache $(WORDS)
 
+# Compiled ahead, because most of a start is loading: a dozen programs read the same modules.
 # uv is itself one of the locked packages. It is quicker than pip by half a minute, and pip does where it is not to be had.
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Surplusflow needs Python 3.11 or newer."; exit 1; }
@@ -51,11 +52,12 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.lock
 	@if $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r .venv/uv.lock; then \
-		$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock; \
+		$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock; \
 	else \
 		$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock; \
 	fi
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index -e .
+	@$(BIN)/python -m compileall -q market matching settlement web || true
 	@touch $@
 
 %.mo: %.po $(READY)
