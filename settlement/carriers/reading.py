@@ -118,6 +118,9 @@ def bucket(document: Mapping[str, Any], carrier: str) -> Bucket:
     owner = msisdn(document, "logicalResource")
     if owner is None:
         raise CarrierMismatch("logicalResource: a bucket without its line.")
+    transferable, distributable = truth(document, "transferable"), _distributable(document)
+    if transferable and distributable:
+        raise CarrierMismatch("distributable: data that may only be handed out is said to be for sale too.")
     return Bucket(
         id=text(document, "id"),
         carrier=carrier,
@@ -127,8 +130,14 @@ def bucket(document: Mapping[str, Any], carrier: str) -> Bucket:
         expires_at=moment(record(document.get("validFor"), "validFor"), "endDateTime"),
         remaining_mb=whole_mb(document, "remainingValue"),
         reserved_mb=whole_mb(document, "reservedValue"),
-        transferable=truth(document, "transferable"),
+        transferable=transferable,
+        distributable=distributable,
     )
+
+
+def _distributable(document: Mapping[str, Any]) -> bool:
+    """A carrier without distribution accounts does not know the field."""
+    return "distributable" in document and truth(document, "distributable")
 
 
 def reservation(document: Mapping[str, Any]) -> Reservation:

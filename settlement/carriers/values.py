@@ -21,7 +21,11 @@ class CarrierProfile:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One pot of data on a line: `remaining_mb` can still be reserved, `reserved_mb` is set aside."""
+    """One pot of data on a line: `remaining_mb` is free, `reserved_mb` is set aside.
+
+    `transferable` data may be sold or given away by its owner. `distributable` data is what a company's distribution
+    account has bought: it may be given to an end user, who keeps it, and is never sold again. No data is both.
+    """
 
     id: str
     carrier: str
@@ -32,6 +36,7 @@ class Bucket:
     remaining_mb: int
     reserved_mb: int
     transferable: bool
+    distributable: bool = False
 
 
 class ReservationStatus(StrEnum):

@@ -14,10 +14,11 @@ from settlement.simulators.carrier.refusals import Refusal
 Row = Any
 
 OPEN = """
-INSERT INTO bucket (id, carrier, msisdn, scope, app_scope, expires_at, transferable, created_at,
+INSERT INTO bucket (id, carrier, msisdn, scope, app_scope, expires_at, transferable, distributable, created_at,
                     remaining_mb, reserved_mb, total_mb)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0)
-ON CONFLICT (carrier, msisdn, scope, app_scope, expires_at, transferable) DO UPDATE SET scope = excluded.scope
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0)
+ON CONFLICT (carrier, msisdn, scope, app_scope, expires_at, transferable, distributable)
+    DO UPDATE SET scope = excluded.scope
 RETURNING *
 """
 LISTED = "bucket WHERE carrier = $1 AND ($2::text IS NULL OR msisdn = $2)"
@@ -25,12 +26,16 @@ LISTED = "bucket WHERE carrier = $1 AND ($2::text IS NULL OR msisdn = $2)"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What data may be used for and until when. A line has one bucket of a kind."""
+    """What data may be used for and until when, and whether its owner may sell it or only pass it on.
+
+    A line has one bucket of a kind.
+    """
 
     scope: str
     app_scope: str | None
     expires_at: datetime
     transferable: bool
+    distributable: bool = False
 
 
 async def find(connection: Connection, carrier: str, bucket_id: str) -> Row:
@@ -51,6 +56,7 @@ async def open_for(connection: Connection, carrier: str, msisdn: str, kind: Kind
         kind.app_scope,
         kind.expires_at,
         kind.transferable,
+        kind.distributable,
         now,
     )
 
@@ -60,9 +66,21 @@ async def receive(connection: Connection, bucket_id: str, amount_mb: int) -> Non
     await connection.execute("UPDATE bucket SET total_mb = total_mb + $2 WHERE id = $1", bucket_id, amount_mb)
 
 
-def received_kind(source: Row) -> Kind:
-    """Received data keeps scope, app scope and its original expiry, and is never passed on a second time."""
-    return Kind(source["scope"], source["app_scope"], source["expires_at"], transferable=False)
+def received_kind(source: Row, *, distributable: bool = False) -> Kind:
+    """Received data keeps scope, app scope and its original expiry, and is never sold a second time."""
+    scope, app_scope, expires_at = source["scope"], source["app_scope"], source["expires_at"]
+    return Kind(scope, app_scope, expires_at, transferable=False, distributable=distributable)
+
+
+def may_be_sold(row: Row) -> None:
+    if not row["transferable"]:
+        raise Refusal("NOT_TRANSFERABLE")
+
+
+def may_be_given(row: Row) -> None:
+    """A distribution account passes on what it bought; with its receiver the data stays."""
+    if not (row["transferable"] or row["distributable"]):
+        raise Refusal("NOT_TRANSFERABLE")
 
 
 def alive(row: Row, now: datetime) -> None:

@@ -30,6 +30,8 @@ class LoadBucket(Strict, frozen=True, kw_only=True):
 
 
 class LoadLine(Strict, frozen=True, kw_only=True):
+    """`distributes` makes it a company's distribution account, which may pass on once what it buys."""
+
     msisdn: Msisdn
     name: Name
     id_document: Name
@@ -38,6 +40,7 @@ class LoadLine(Strict, frozen=True, kw_only=True):
     province: Scope
     status: Literal["active", "suspended"] = "active"
     sim_changed_at: Moment | None = None
+    distributes: bool = False
     buckets: list[LoadBucket] = msgspec.field(default_factory=list)
 
 
@@ -60,13 +63,14 @@ class Loaded:
 
 
 UPSERT_LINES = """
-INSERT INTO line (carrier, msisdn, name, id_document, plan_name, payment, province, status, sim_changed_at)
+INSERT INTO line (carrier, msisdn, name, id_document, plan_name, payment, province, status, sim_changed_at,
+                  distributes)
 SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::timestamptz[])
+                         $9::timestamptz[], $10::boolean[])
 ON CONFLICT (carrier, msisdn) DO UPDATE SET
     name = excluded.name, id_document = excluded.id_document, plan_name = excluded.plan_name,
     payment = excluded.payment, province = excluded.province, status = excluded.status,
-    sim_changed_at = excluded.sim_changed_at
+    sim_changed_at = excluded.sim_changed_at, distributes = excluded.distributes
 """
 
 UPSERT_BUCKETS = """
@@ -74,7 +78,7 @@ INSERT INTO bucket (carrier, created_at, reserved_mb, id, msisdn, scope, app_sco
                     remaining_mb, total_mb)
 SELECT $1, $2, 0, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::boolean[],
                                 $9::bigint[], $10::bigint[])
-ON CONFLICT (carrier, msisdn, scope, app_scope, expires_at, transferable) DO UPDATE SET
+ON CONFLICT (carrier, msisdn, scope, app_scope, expires_at, transferable, distributable) DO UPDATE SET
     remaining_mb = excluded.remaining_mb, total_mb = excluded.total_mb
 """
 
@@ -111,8 +115,9 @@ def _loaded(key: Key, bucket: LoadBucket, existing: Mapping[Key, Any]) -> Loaded
 
 
 async def _existing(connection: Connection, carrier: str, msisdns: Sequence[str]) -> Mapping[Key, Any]:
+    """The buckets that can be loaded; what a distribution account has bought is no part of them."""
     rows = await connection.fetch(
-        "SELECT * FROM bucket WHERE carrier = $1 AND msisdn = ANY($2::text[])",
+        "SELECT * FROM bucket WHERE carrier = $1 AND msisdn = ANY($2::text[]) AND NOT distributable",
         carrier,
         msisdns,
     )
@@ -133,6 +138,7 @@ async def _upsert_lines(connection: Connection, carrier: str, loads: Sequence[Lo
         [line.province for line in loads],
         [line.status for line in loads],
         [line.sim_changed_at for line in loads],
+        [line.distributes for line in loads],
     )
 
 

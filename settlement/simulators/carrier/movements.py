@@ -72,10 +72,12 @@ async def transfer(desk: Desk, body: Body[TransferCreate]) -> Mapping[str, Any]:
     locked = await _lock_parties(desk, sender, receiver)
     await reservations.expire(desk.connection, desk.carrier, [sender], desk.now)
     source = await buckets.find(desk.connection, desk.carrier, source["id"])
-    _may_move(desk, source, locked, receiver, amount_mb)
+    _may_move(desk, source, locked, receiver)
+    buckets.may_be_given(source)
+    _within_limit(desk, amount_mb)
     buckets.enough(source["remaining_mb"], amount_mb, "The bucket")
 
-    target = await _receiving_bucket(desk, source, receiver, amount_mb)
+    target = await _receive(desk, receiver, buckets.received_kind(source), amount_mb)
     plan = Plan(
         resource="transferBalance",
         amount_mb=amount_mb,
@@ -114,16 +116,15 @@ async def adjust(desk: Desk, body: Body[AdjustCreate]) -> Mapping[str, Any]:
 async def top_up(desk: Desk, body: Body[TopupCreate]) -> Mapping[str, Any]:
     if known := await _recall(desk, body):
         return known
-    order, connection = body.value, desk.connection
+    order = body.value
     amount_mb, receiver = order.amount.amount, order.logical_resource.value
-    lines.able_to_receive(await lines.lock(connection, desk.carrier, receiver), receiver)
+    lines.able_to_receive(await lines.lock(desk.connection, desk.carrier, receiver), receiver)
     if order.valid_for.end_date_time <= desk.now:
         raise Refusal("BUCKET_EXPIRED", "validFor: lies in the past.")
     _within_limit(desk, amount_mb)
 
     kind = buckets.Kind(order.scope, order.app_scope, order.valid_for.end_date_time, transferable=False)
-    target = await buckets.open_for(connection, desk.carrier, receiver, kind, desk.now)
-    await buckets.receive(connection, target["id"], amount_mb)
+    target = await _receive(desk, receiver, kind, amount_mb)
     plan = Plan(
         resource="topupBalance",
         amount_mb=amount_mb,
@@ -165,11 +166,14 @@ async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, rece
     locked = await _lock_parties(desk, held["msisdn"], receiver)
     held = await reservations.lock_live(desk.connection, desk.carrier, reservation_id, desk.now)
     source = await buckets.find(desk.connection, desk.carrier, held["bucket_id"])
-    _may_move(desk, source, locked, receiver, amount_mb)
+    _may_move(desk, source, locked, receiver)
+    buckets.may_be_sold(source)
+    _within_limit(desk, amount_mb)
     buckets.enough(held["open_mb"], amount_mb, "The reservation")
 
     await reservations.use_up(desk.connection, held, amount_mb)
-    target = await _receiving_bucket(desk, source, receiver, amount_mb)
+    kind = buckets.received_kind(source, distributable=locked[receiver]["distributes"])
+    target = await _receive(desk, receiver, kind, amount_mb)
     return Plan(
         resource="adjustBalance",
         amount_mb=amount_mb,
@@ -238,13 +242,10 @@ async def _lock_parties(desk: Desk, sender: str, receiver: str) -> Mapping[str, 
     return await lines.lock(desk.connection, desk.carrier, sender, receiver)
 
 
-def _may_move(desk: Desk, source: Row, locked: Mapping[str, Row], receiver: str, amount_mb: int) -> None:
-    """The rules for passing data on, in the order in which they are reported."""
+def _may_move(desk: Desk, source: Row, locked: Mapping[str, Row], receiver: str) -> None:
+    """What stands against any movement to this receiver, in the order in which it is reported."""
     lines.able_to_receive(locked, receiver)
     buckets.alive(source, desk.now)
-    if not source["transferable"]:
-        raise Refusal("NOT_TRANSFERABLE")
-    _within_limit(desk, amount_mb)
 
 
 def _within_limit(desk: Desk, amount_mb: int) -> None:
@@ -252,8 +253,7 @@ def _within_limit(desk: Desk, amount_mb: int) -> None:
         raise Refusal("TRANSFER_LIMIT", f"One movement carries at most {desk.transfer_limit_mb} MB.")
 
 
-async def _receiving_bucket(desk: Desk, source: Row, receiver: str, amount_mb: int) -> Row:
-    kind = buckets.received_kind(source)
+async def _receive(desk: Desk, receiver: str, kind: buckets.Kind, amount_mb: int) -> Row:
     target = await buckets.open_for(desk.connection, desk.carrier, receiver, kind, desk.now)
     await buckets.receive(desk.connection, target["id"], amount_mb)
     return target

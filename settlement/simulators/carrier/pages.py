@@ -90,7 +90,7 @@ async def _screen(request: CarrierRequest, carrier: str, msisdn: str) -> tuple[S
     async with database.connection() as connection:
         buckets = await connection.fetch(
             "SELECT * FROM bucket WHERE carrier = $1 AND msisdn = $2"
-            " ORDER BY expires_at <= $3, expires_at, scope, transferable DESC, id",
+            " ORDER BY expires_at <= $3, expires_at, scope, transferable DESC, distributable DESC, id",
             carrier,
             msisdn,
             clock(),

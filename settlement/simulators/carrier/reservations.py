@@ -187,8 +187,7 @@ def _reservable(bucket: Row, order: ReserveCreate, now: datetime) -> None:
     if order.expiration_date <= now:
         raise Refusal("INVALID_REQUEST", "expirationDate: lies in the past.")
     buckets.alive(bucket, now)
-    if not bucket["transferable"]:
-        raise Refusal("NOT_TRANSFERABLE")
+    buckets.may_be_sold(bucket)
     if order.expiration_date > bucket["expires_at"]:
         raise Refusal("EXPIRATION_BEYOND_BUCKET")
     buckets.enough(bucket["remaining_mb"], order.amount.amount, "The bucket")

@@ -3,6 +3,7 @@
 LOCK_ID = 0x5CA44135
 
 TABLES = """
+-- A line that distributes is a company's: what is settled to it may be passed on once.
 CREATE TABLE IF NOT EXISTS line (
     carrier text NOT NULL,
     msisdn text NOT NULL,
@@ -13,9 +14,11 @@ CREATE TABLE IF NOT EXISTS line (
     province text NOT NULL,
     status text NOT NULL CHECK (status IN ('active', 'suspended')),
     sim_changed_at timestamptz,
+    distributes boolean NOT NULL DEFAULT false,
     PRIMARY KEY (carrier, msisdn)
 );
 
+-- Transferable data may be reserved and given away, distributable data only given away.
 CREATE TABLE IF NOT EXISTS bucket (
     id text PRIMARY KEY,
     carrier text NOT NULL,
@@ -27,10 +30,19 @@ CREATE TABLE IF NOT EXISTS bucket (
     reserved_mb bigint NOT NULL CHECK (reserved_mb >= 0),
     total_mb bigint NOT NULL CHECK (total_mb >= 0),
     transferable boolean NOT NULL,
+    distributable boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL,
     FOREIGN KEY (carrier, msisdn) REFERENCES line,
-    UNIQUE NULLS NOT DISTINCT (carrier, msisdn, scope, app_scope, expires_at, transferable)
+    CHECK (NOT (transferable AND distributable))
 );
+
+-- A database from before there were distribution accounts.
+ALTER TABLE line ADD COLUMN IF NOT EXISTS distributes boolean NOT NULL DEFAULT false;
+ALTER TABLE bucket ADD COLUMN IF NOT EXISTS distributable boolean NOT NULL DEFAULT false;
+ALTER TABLE bucket DROP CONSTRAINT IF EXISTS bucket_carrier_msisdn_scope_app_scope_expires_at_transferab_key;
+
+CREATE UNIQUE INDEX IF NOT EXISTS bucket_of_a_kind
+    ON bucket (carrier, msisdn, scope, app_scope, expires_at, transferable, distributable) NULLS NOT DISTINCT;
 
 -- open_mb is what is still set aside; a live reservation is a confirmed one.
 CREATE TABLE IF NOT EXISTS reservation (

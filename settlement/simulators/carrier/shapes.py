@@ -56,6 +56,7 @@ def bucket(row: Row, reservation_ids: Sequence[str], now: datetime) -> Document:
             "scope": row["scope"],
             "appScope": row["app_scope"],
             "transferable": row["transferable"],
+            "distributable": row["distributable"],
             "totalValue": quantity(row["total_mb"]),
         },
     )
