@@ -117,7 +117,7 @@ async def _request(
         profile,
         rules.Sale(
             amount_mb, bucket.remaining_mb, line.base_mb, bucket.transferable, bucket.app_scope, line.plan,
-            line.state, sales,
+            line.state, sales, bucket.distributable,
         ),
     )  # fmt: skip
 
@@ -166,7 +166,7 @@ async def _bucket(venue: Venue, line: LineRow, instrument: Tradable) -> Bucket:
     fitting = [bucket for bucket in buckets if fits(instrument, bucket)]
     if not fitting:
         raise NotAllowed("This line has no data of this kind.", code="insufficient_data", field="lots")
-    return max(fitting, key=lambda bucket: (bucket.transferable, bucket.remaining_mb))
+    return max(fitting, key=lambda bucket: (bucket.transferable, bucket.distributable, bucket.remaining_mb))
 
 
 async def _line(session: AsyncSession, member: Member, instrument: Tradable, line_id: int | None) -> LineRow:

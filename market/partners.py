@@ -226,7 +226,7 @@ async def _same(venue: Venue, row: HandoutRow, carrier: str, msisdn: str, amount
 
 
 async def _source(venue: Venue, member: Member, instrument: Tradable, amount_mb: int) -> tuple[LineRow, Bucket]:
-    """The partner's line with the most of this data that may be passed on."""
+    """The partner's line, and its data of this kind that may be passed on."""
     async with venue.sessions() as session:
         own = select(LineRow).where(
             LineRow.party_id == member.party_id, LineRow.carrier == instrument.carrier,
@@ -251,15 +251,16 @@ async def _source(venue: Venue, member: Member, instrument: Tradable, amount_mb:
 
 
 def _enough(fitting: Sequence[tuple[LineRow, Bucket]], amount_mb: int) -> tuple[LineRow, Bucket]:
-    movable = [(line, bucket) for line, bucket in fitting if bucket.transferable]
+    """The bucket to hand out from: first one that can't be sold, then the fullest."""
+    movable = [(line, bucket) for line, bucket in fitting if bucket.transferable or bucket.distributable]
     if fitting and not movable:
         raise NotAllowed(
             "This data can't be passed on: the carrier binds it to your line.", code="not_transferable", field="symbol"
         )
-    best = max(movable, key=lambda each: each[1].remaining_mb, default=None)
-    if best is None or best[1].remaining_mb < amount_mb:
+    enough = [(line, bucket) for line, bucket in movable if bucket.remaining_mb >= amount_mb]
+    if not enough:
         raise NotAllowed("Your line does not have that much of this data.", code="insufficient_data", field="amount_mb")
-    return best
+    return max(enough, key=lambda each: (each[1].distributable, each[1].remaining_mb))
 
 
 async def _request(

@@ -48,6 +48,7 @@ class Sale:
     plan: str
     line_state: str
     sales_this_month: int
+    distributable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ def check_sale(profile: RuleProfile, sale: Sale) -> None:
     if profile.resale != "allowed":
         raise NotAllowed("This carrier does not allow data to be sold.", code="resale_forbidden")
     _check_line(profile, sale.line_state, sale.plan, seller=True)
+    if sale.distributable:
+        raise NotAllowed(
+            "This data was bought to be handed out: you can pass it on to your users, but not sell it again.",
+            code="distribution_only",
+        )
     if not sale.transferable or (sale.app_scope and not profile.app_directed):
         raise NotAllowed("This data can't be passed on: the carrier binds it to your line.", code="not_transferable")
     if profile.largest_sale_mb is not None and sale.amount_mb > profile.largest_sale_mb:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,15 +10,19 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from market import partners, trading
+from market import partners, settling, trading
+from market.installation import mark
 from market.parties import Member, line_or_invitation
 from market.partners import BulkLeg, bulk_buy, hand_out
 from market.refusals import BadInput, Forbidden, KeyReused, NotAllowed, NotFound, NotSignedIn, Unavailable
 from market.tables import ApiKeyRow, PartyRow
 from market.trading import OrderRequest
 from settlement.carriers.client import Carrier
+from settlement.carriers.errors import CarrierRefused
+from settlement.carriers.values import Bucket
+from tests.carrier.simulator import until_async
 from tests.engine.factories import running_engine
-from tests.market.town import Town, a_key, a_number
+from tests.market.town import BUCKET_END, Town, a_key, a_number
 
 CMCC, CTCC = "CMCC-CN-3001", "CTCC-CN-3001"
 
@@ -288,3 +293,82 @@ async def test_a_carrier_that_is_away_is_told(town: Town) -> None:
             replace(town.venue, carriers={"CMCC": gone}), await a_partner(town), CMCC, a_number(), 5, a_key()
         )
     await gone.aclose()
+
+
+# Distribution accounts.
+
+
+async def number_of(town: Town, member: Member) -> str:
+    return town.venue.vault.open(
+        await town.value("select number_sealed from line where party_id = :id", id=member.party_id)
+    )
+
+
+async def received(town: Town, member: Member) -> list[Bucket]:
+    """What the member's line has of the data that is traded, as the carrier says."""
+    buckets = await town.venue.carriers["CMCC"].buckets(await number_of(town, member))
+    return [bucket for bucket in buckets if (bucket.scope, bucket.expires_at) == ("CN", BUCKET_END)]
+
+
+@asynccontextmanager
+async def settlement(town: Town) -> AsyncIterator[None]:
+    """The settlement program at work on this town."""
+    async with town.venue.sessions() as session:
+        outside = settling.outside_of(town.venue, await mark(session))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(settling.settle(town.venue, outside, stop))
+        yield
+        stop.set()
+
+
+async def refused_everywhere(town: Town, member: Member, bucket: Bucket) -> str:
+    """Offer a bucket's data past all refusals: the market's code, after the carrier refused as well."""
+    offer = OrderRequest(symbol=CMCC, side="sell", lots=1, price_minor=300)
+    with pytest.raises(NotAllowed) as refusal:
+        await trading.place(town.venue, member, offer, a_key())
+    with pytest.raises(CarrierRefused, match="NOT_TRANSFERABLE"):
+        await town.venue.carriers["CMCC"].reserve(bucket.id, 100, bucket.expires_at, a_key(), bucket.msisdn)
+    return refusal.value.code
+
+
+async def test_what_was_bought_in_bulk_reaches_a_user_and_is_never_sold_again(market: Town) -> None:
+    partner = await a_partner(market, scope="GD", distributes=True)
+    user = await market.a_member(scope="GD")
+    await a_seller(market, "CMCC", CMCC, 5, 5)
+
+    async with settlement(market):
+        (purchase,) = await bulk_buy(market.venue, partner, [BulkLeg(CMCC, 5, 5)], a_key())
+
+        async def delivered() -> bool:
+            return bool(await received(market, partner))
+
+        await until_async(delivered)
+        (bought,) = await received(market, partner)
+        handout = await hand_out(market.venue, partner, CMCC, await number_of(market, user), 300, a_key())
+
+        async def done() -> bool:
+            return bool(await market.value("select status = 'done' from handout where id = :id", id=handout.id))
+
+        await until_async(done)
+
+    (left,), (given,) = await received(market, partner), await received(market, user)
+    assert (purchase.filled, bought.remaining_mb, bought.distributable) == (5, 500, True)
+    assert left == replace(bought, remaining_mb=200)
+    assert (given.remaining_mb, given.transferable, given.distributable) == (300, False, False)
+    assert await refused_everywhere(market, partner, left) == "distribution_only"
+    assert await refused_everywhere(market, user, given) == "not_transferable"
+    await market.assert_books_agree()
+
+
+async def test_bought_data_is_handed_out_before_the_partners_own(town: Town) -> None:
+    partner, seller = await a_partner(town, distributes=True), await town.line()
+    carrier, number = town.venue.carriers["CMCC"], await number_of(town, partner)
+    (own,), (source,) = await carrier.buckets(number), await carrier.buckets(seller)
+    reservation = await carrier.reserve(source.id, 500, source.expires_at, a_key(), seller)
+    await carrier.settle(reservation.id, number, 500, a_key())
+
+    small, large = [await hand_out(town.venue, partner, CMCC, a_number(), each, a_key()) for each in (500, 501)]
+
+    assert small.bucket_id != own.id
+    assert large.bucket_id == own.id

@@ -33,6 +33,7 @@ def test_what_the_rules_allow_passes() -> None:
         ({}, {"line_state": "suspended"}, "line_not_active"),
         ({"plans": (("prepaid", "prepaid"),)}, {}, "plan_not_eligible"),
         ({}, {"transferable": False}, "not_transferable"),
+        ({}, {"transferable": False, "distributable": True}, "distribution_only"),
         ({"app_directed": False}, {"app_scope": "VIDEO"}, "not_transferable"),
         ({}, {"amount_mb": 5_100}, "sale_too_large"),
         ({}, {"sales_this_month": 2}, "sales_used_up"),
