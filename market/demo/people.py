@@ -28,6 +28,8 @@ class Person:
     plan: str
     base_mb: int
     buckets: tuple[dict[str, Any], ...]
+    distributes: bool = False
+    """Whether the carrier lets this line pass on what it buys."""
 
     def line(self) -> dict[str, Any]:
         """The line as the simulated carrier loads it."""
@@ -38,6 +40,7 @@ class Person:
             "plan_name": f"{self.base_mb // 1000} GB",
             "payment": self.plan,
             "province": self.province,
+            "distributes": self.distributes,
             "buckets": list(self.buckets),
         }
 

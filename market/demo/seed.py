@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,9 @@ def _carrier_of(number: int) -> str:
 
 
 def _company_lines(now: datetime, name: str, number: int) -> list[Person]:
-    """A company has one line at each carrier: what it buys arrives there, and it hands it out from there."""
+    """A company has a distribution account at each carrier: what it buys arrives there and is handed out from there."""
     return [
-        people.character(now, name, carrier, f"+86{prefix[:3]}8800{number:04d}", 1_000)
+        replace(people.character(now, name, carrier, f"+86{prefix[:3]}8800{number:04d}", 1_000), distributes=True)
         for carrier, prefix in people.PREFIXES.items()
     ]
 
