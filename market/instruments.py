@@ -2,17 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from market.engine.desk import microseconds
 from market.engine.instruments import MAXIMUM_LIFE_US
 from market.refusals import NotFound
-from market.tables import InstrumentRow
 from matching.rules import MarketState, Terms
-from settlement.ledger_tables import AssetRow
+
+# As text: putting a statement together costs more than running it, and this one runs for every order.
+_TRADABLE = text("""
+    select instrument.id, symbol, asset_id, money.id as money_id, currency, asset.carrier, asset.scope, asset.app_scope,
+        asset.expires_at, lot_units, tick_minor, floor_minor, ceiling_minor, maximum_lots, opens_at, closes_at, state
+    from instrument join asset on asset.id = asset_id join asset money on money.code = currency where symbol = :symbol
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +48,16 @@ async def tradable(session: AsyncSession, symbol: str) -> Tradable:
     Raises:
         NotFound: there is none.
     """
-    money = aliased(AssetRow)
-    statement = (
-        select(InstrumentRow, AssetRow, money.id)
-        .join(AssetRow, AssetRow.id == InstrumentRow.asset_id)
-        .join(money, money.code == InstrumentRow.currency)
-        .where(InstrumentRow.symbol == symbol)
-    )
-    found = (await session.execute(statement)).one_or_none()
+    found = (await session.execute(_TRADABLE, {"symbol": symbol})).one_or_none()
     if found is None:
         raise NotFound("There is no such instrument.", code="unknown_instrument", field="symbol")
-    row, asset, money_id = found
     return Tradable(
-        row.id, row.symbol, row.asset_id, money_id, row.currency, asset.carrier, asset.scope, asset.app_scope,
-        asset.expires_at, row.lot_units, _terms(row),
+        found.id, found.symbol, found.asset_id, found.money_id, found.currency, found.carrier, found.scope,
+        found.app_scope, found.expires_at, found.lot_units, _terms(found),
     )  # fmt: skip
 
 
-def _terms(row: InstrumentRow) -> Terms:
+def _terms(row: Row[Any]) -> Terms:
     return Terms(
         tick=row.tick_minor,
         minimum_price=row.floor_minor,
