@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from playwright.async_api import Browser, async_playwright
 
-from market.demo.catalogue import month_ends
+from market.demo.catalogue import SHANGHAI, month_ends
 from market.demo.seed import BUYER
+from settlement.report import ALL as ALL_CARRIERS
 from tests.browser.people import CHROMIUM_ARGUMENTS, DESKTOP, PHONE, Person, arrive
 from tests.stack import Running, running_market
 
@@ -58,9 +59,11 @@ async def _take_all(market: Running) -> None:
         await asyncio.sleep(TRADING_SECONDS)
 
         own = {name: f"/{name}" for name in ("orders", "trades", "wallet", "coins")}
-        member = {"market": "/", "instrument": f"/instruments/{symbol}", "trade": f"/trades/{trade}", **own}
+        member = {"market": "/", "instrument": f"/instruments/{symbol}?period=1m", "trade": f"/trades/{trade}", **own}
         await _pictures(browser, buyer, member)
-        await _pictures(browser, officer, {"officer": "/officer"})
+        today = datetime.now(SHANGHAI).date()
+        report = f"/officer/report?carrier={ALL_CARRIERS}&from={today:%Y-%m}-01&to={today}"
+        await _pictures(browser, officer, {"officer": report})
         await _pictures(browser, None, {"sign-in": "/sign-in"}, market)
         await browser.close()
 
@@ -101,7 +104,7 @@ async def _pictures(browser: Browser, who: Person | None, pages: Pages, market: 
             await page.goto(address + path)
             await page.wait_for_load_state("load")
             await page.wait_for_timeout(600)
-            await page.screenshot(path=ALL / f"{name}-{size}-{theme}-{language}.png")
+            await page.screenshot(caret="initial", path=ALL / f"{name}-{size}-{theme}-{language}.png")
         await context.close()
 
 
