@@ -8,9 +8,9 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from market.partners import authenticate
 
 from market.parties import Member
+from market.partners import authenticate
 from market.refusals import NotSignedIn
 from market.venue import Venue
 from web.edge.clients import client_address

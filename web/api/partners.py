@@ -2,8 +2,8 @@
 
 from litestar import Response, post
 from litestar.params import JSONBody
-from market.partners import BulkLeg, BulkResult, bulk_buy, hand_out
 
+from market.partners import BulkLeg, BulkResult, bulk_buy, hand_out
 from web.api.answers import Bulk, Fill, Handout, Leg, named
 from web.api.bodies import BulkBody, HandoutBody
 from web.api.documented import Key, answers, problems
