@@ -1,5 +1,6 @@
 """What the simulated carrier answers has the shape of TMF654 4.1.0, by hand and by the specification if it is found."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -138,16 +139,14 @@ def test_an_error_has_the_standards_fields(sim: CarrierProcess) -> None:
     }
 
 
-@pytest.mark.parametrize("swagger", SWAGGERS, ids=lambda path: path.name)
-def test_every_resource_validates_against_the_specification(
-    documents: dict[str, dict[str, Any]],
-    sim: CarrierProcess,
-    swagger: Path,
+def test_every_resource_validates_against_each_specification_that_is_here(
+    documents: dict[str, dict[str, Any]], sim: CarrierProcess
 ) -> None:
-    specification = json.loads(swagger.read_text())
+    """The standard's own files are not part of the project; without them the shapes above are what is held."""
     samples = {**{RESOURCES[name]: document for name, document in documents.items()}}
     samples["Error"] = sim.tmf("GET", "/bucket/never-was").json()
+    specifications = [json.loads(swagger.read_text()) for swagger in SWAGGERS]
 
-    for definition, document in samples.items():
+    for specification, (definition, document) in itertools.product(specifications, samples.items()):
         schema = {"$ref": f"#/definitions/{definition}", "definitions": specification["definitions"]}
         jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker()).validate(document)

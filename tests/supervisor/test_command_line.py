@@ -17,7 +17,17 @@ from web.datadir import DataDirectory
 
 COMMANDS = {
     *("up", "web", "engine", "settle", "schedule", "carrier-sim", "payment-sim", "demo-traders"),
-    *("migrate", "seed", "create-officer", "create-partner", "verify", "report", "bench", "register-webhook"),
+    *(
+        "migrate",
+        "list-instruments",
+        "seed",
+        "create-officer",
+        "create-partner",
+        "verify",
+        "report",
+        "bench",
+        "register-webhook",
+    ),
 }
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(settings.PREFIX)}
 PRODUCTION = {
