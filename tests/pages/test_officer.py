@@ -94,6 +94,19 @@ async def test_the_report_comes_as_a_workbook(officer: SignsIn) -> None:
     assert load_workbook(io.BytesIO(response.content)).sheetnames
 
 
+async def test_who_took_a_report_is_on_the_audit_trail(officer: SignsIn, page_app: Litestar) -> None:
+    browser = await officer()
+
+    await browser.get(f"/officer/report.csv?{DAYS}")
+
+    newest = select(AuditLinkRow.payload).where(AuditLinkRow.chain == "house").order_by(AuditLinkRow.number.desc())
+    async with page_app.state.venue.sessions() as session:
+        payload = await session.scalar(newest.limit(1))
+    assert payload is not None
+    assert b'"action":"download"' in payload
+    assert b'"form":"csv"' in payload
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -11,7 +11,7 @@ from litestar import Response, get, post
 from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
 
-from market import halting, reports, views
+from market import audit, halting, reports, views
 from market.parties import Officer
 from market.refusals import BadInput, Forbidden, Refusal
 from settlement.report import ALL, Report, Row, Total
@@ -200,12 +200,22 @@ async def _download(request: Page, venue: Venue, form: Literal["csv", "xlsx"]) -
     try:
         with await _made(request, venue, asked) as made:
             await asyncio.to_thread(reports.write, made, form, file)
+        await _note_download(request, venue, asked, form)
     except BaseException:
         file.close()
         raise
     name = f"settlement-{asked.carrier}-{asked.first_day}-{asked.last_day}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Stream(_pieces(file), media_type=MEDIA[form], headers=headers)
+
+
+async def _note_download(request: Page, venue: Venue, asked: Asked, form: str) -> None:
+    """Who took which figures out of the house is part of the audit trail."""
+    detail = {"carrier": asked.carrier, "from": asked.first_day, "to": asked.last_day, "form": form}
+    async with venue.sessions.begin() as session:
+        await audit.append(
+            session, audit.officer(signed_in_officer(request).id), "download", "report:settlement", detail
+        )
 
 
 async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
