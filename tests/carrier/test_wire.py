@@ -238,6 +238,14 @@ async def test_a_page_that_shows_less_than_it_counts_never_means_not_found() -> 
             await carrier.find_movement("trd_1")
 
 
+async def test_what_landed_after_the_carrier_counted_is_not_overlooked() -> None:
+    late = http("200 OK", json.dumps([a_transfer()]), "application/json", "X-Total-Count: 0")
+
+    async with a_rogue(late) as carrier:
+        with pytest.raises(CarrierMismatch, match="3 results for one instruction"):
+            await carrier.find_movement("trd_1")
+
+
 async def test_a_duplicate_with_nothing_to_show_for_it_is_unknown() -> None:
     def answer(method: str) -> bytes:
         if method == "POST":
