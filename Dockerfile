@@ -12,11 +12,12 @@ RUN python -m venv --without-pip /opt/surplusflow \
     && uv pip compile --quiet --no-header --no-annotate --constraint requirements.lock pyproject.toml > wanted.txt \
     && awk -F'==' 'NR == FNR { wanted[$1]; next } /^[^ ]/ { split($1, name, " "); keep = name[1] in wanted || name[1] == "setuptools" } keep' \
         wanted.txt requirements.lock > runtime.lock \
-    && uv pip sync --no-cache --require-hashes --python /opt/surplusflow/bin/python runtime.lock
+    && uv pip sync --no-cache --compile-bytecode --require-hashes --python /opt/surplusflow/bin/python runtime.lock
 WORKDIR /app
 COPY . .
 RUN find web -name '*.po' -exec sh -c '/opt/surplusflow/bin/pybabel --quiet compile -i "$1" -o "${1%.po}.mo"' _ {} \; \
-    && uv pip install --no-cache --offline --no-deps --no-build-isolation --python /opt/surplusflow/bin/python -e .
+    && uv pip install --no-cache --offline --no-deps --no-build-isolation --python /opt/surplusflow/bin/python -e . \
+    && /opt/surplusflow/bin/python -m compileall -q market matching settlement web
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/surplusflow --create-home surplusflow
