@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from matching.orders import Order
-
 
 @dataclass(slots=True)
 class Record:
@@ -80,9 +78,3 @@ class Changes:
             self.changed[record.id] = record
         self.instruments.add(record.instrument_id)
         self.parties.add(record.party_id)
-
-
-def as_order(record: Record, order: Order) -> None:
-    """Copy what matching has decided back to the record."""
-    record.open = order.open
-    record.filled = order.quantity - order.open
