@@ -3,24 +3,27 @@
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market import rules
+from market.engine.caps import Line, Tally, day_of
+from market.engine.times import microseconds
 from market.installation import mark
 from market.instruments import Tradable
 from market.keys import reused
+from market.line_tables import LineUsageRow
 from market.parties import Member, line_row
 from market.refusals import NotAllowed, OutcomeUnknown
-from market.tables import LineRow, OrderRow, TradeRow
+from market.tables import LineRow
 from market.venue import Venue
 from settlement import accounts
 from settlement import custody as books
 from settlement.carriers.errors import CarrierError, CarrierRefused
 from settlement.carriers.values import Bucket
 from settlement.naming import external_id
-from settlement.tables import CustodyRow, DeliveryRow
+from settlement.tables import CustodyRow
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 """Carriers count their months by this clock."""
@@ -65,16 +68,18 @@ async def receiving_line(
     line = await _line(session, member, instrument, line_id)
     now = datetime.now(UTC)
     profile = await rules.profile(session, line.carrier, now)
-    received = await session.scalar(
-        select(func.coalesce(func.sum(DeliveryRow.quantity), 0)).where(
-            DeliveryRow.receiver_line_id == line.id,
-            DeliveryRow.status != "refunded",
-            DeliveryRow.created_at >= month_start(now),
-        )
-    )
+    moved = await _moved(session, line, now)
     rules.check_purchase(
         profile,
-        rules.Purchase(amount_mb, line.plan, line.state, received_this_month_mb=int(received or 0)),
+        rules.Purchase(
+            amount_mb,
+            line.plan,
+            line.state,
+            received_this_month_mb=moved.month.received_mb,
+            received_today_mb=moved.today.received_mb,
+            receipts_this_month=moved.month.received,
+            receipts_today=moved.today.received,
+        ),
     )
     return line
 
@@ -111,13 +116,13 @@ async def _request(
         line = await _line(session, member, instrument, line_id)
         now = datetime.now(UTC)
         profile = await rules.profile(session, line.carrier, now)
-        sales = await _sales_this_month(session, line, now)
+        moved = await _moved(session, line, now)
     bucket = await _bucket(venue, line, instrument)
     rules.check_sale(
         profile,
         rules.Sale(
             amount_mb, bucket.remaining_mb, line.base_mb, bucket.transferable, bucket.app_scope, line.plan,
-            line.state, sales, bucket.distributable,
+            line.state, moved.month.sent, bucket.distributable, moved.today.sent,
         ),
     )  # fmt: skip
 
@@ -185,12 +190,14 @@ async def _line(session: AsyncSession, member: Member, instrument: Tradable, lin
     return line
 
 
-async def _sales_this_month(session: AsyncSession, line: LineRow, now: datetime) -> int:
-    """Orders of the line that have traded this month: each is a transfer in the carrier's eyes."""
-    statement = (
-        select(func.count(func.distinct(TradeRow.sell_order_id)))
-        .join(OrderRow, OrderRow.id == TradeRow.sell_order_id)
-        .join(CustodyRow, CustodyRow.id == OrderRow.custody_id)
-        .where(CustodyRow.line_id == line.id, TradeRow.at >= month_start(now))
-    )
-    return await session.scalar(statement) or 0
+async def _moved(session: AsyncSession, line: LineRow, now: datetime) -> Line:
+    """What the line has moved, as the engine counts it: a trade that was refunded still counts."""
+    row = await session.get(LineUsageRow, line.id)
+    if row is None:
+        return Line()
+    moved = Line(
+        line.carrier, None, row.day, Tally(row.sent_today, row.received_today, row.received_today_mb),
+        Tally(row.sent_month, row.received_month, row.received_month_mb),
+    )  # fmt: skip
+    moved.roll(day_of(microseconds(now)))
+    return moved

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from market.engine.commands import Answer, Command, Envelope, decode_answer, encode, stream_of
 from market.keys import reused
 from market.refusals import OutcomeUnknown, Unavailable
+from market.sharding import ASSIGNED, Routes
 
 log = structlog.get_logger()
 
@@ -49,6 +50,10 @@ class Gateway:
     _numbers: Iterator[int] = field(default_factory=count)
     _waiting: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
     _listener: asyncio.Task[None] | None = None
+    _routes: Routes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._routes = Routes(self.sessions, self.shards)
 
     async def __aenter__(self) -> Self:
         self._submit = self.redis.register_script(_SUBMIT)
@@ -81,10 +86,23 @@ class Gateway:
             del self._waiting[number]
         if answer.code == "idempotency_key_reused":
             raise reused()
+        if answer.code == "unknown_instrument":
+            self._routes.forget()
         return answer
 
+    async def shard_of(self, instrument_id: int) -> int:
+        """The shard whose engine serves an instrument, as far as is known here.
+
+        Raises:
+            Unavailable: the database had to be asked and does not answer.
+        """
+        try:
+            return await self._routes.shard_of(instrument_id)
+        except (SQLAlchemyError, OSError) as error:
+            raise Unavailable("The market cannot take commands just now. Try again in a few seconds.") from error
+
     async def _send(self, command: Command, number: int) -> None:
-        shard = command.instrument_id % self.shards
+        shard = await self.shard_of(command.instrument_id)
         try:
             sent = await self._submit(
                 keys=[stream_of(shard)], args=[QUEUE_BOUND, encode(Envelope(command, self.channel, number))]
@@ -105,6 +123,7 @@ class Gateway:
                 return waiter.result()
             if (answer := await self._ask(command)) is not None:
                 return answer
+        self._routes.forget()  # perhaps the engine that we ask is none any more
         raise OutcomeUnknown("The market has not answered yet. Ask again with the same key; it will not be done twice.")
 
     async def _ask(self, command: Command) -> Answer | None:
@@ -125,10 +144,15 @@ class Gateway:
         while True:
             try:
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(self.channel)
+                    await pubsub.subscribe(self.channel, ASSIGNED)
+                    self._routes.forget()  # what was said meanwhile was not heard
                     while True:
                         message = await pubsub.get_message(timeout=None)
-                        if message is not None:
+                        if message is None:
+                            continue
+                        if message["channel"] == ASSIGNED.encode():
+                            self._routes.forget()
+                        else:
                             self._deliver(message["data"])
             except (RedisError, OSError) as error:
                 log.warning("answers_interrupted", error=type(error).__name__)

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market.engine.desk import microseconds
 from market.engine.instruments import MAXIMUM_LIFE_US
+from market.engine.times import microseconds
 from market.refusals import NotFound
 from matching.rules import MarketState, Terms
 

@@ -4,22 +4,27 @@ Doing it twice changes nothing; a listed instrument keeps its terms.
 """
 
 import tomllib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
-from sqlalchemy import select, text
+from sqlalchemy import exists, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market.assets import COIN
+from market.pricing import BASIS, fee_minor
 from market.refusals import BadInput
 from market.rules import RuleProfile
+from market.sessions import COLLECTS_FOR, Session, add_plan, check_plan, closing, opening
 from market.tables import InstrumentRow, RuleProfileRow
 from settlement.ledger_tables import AssetRow
 
 FIRST_MEMBER = 100
 """Parties below this number are the house's own."""
+MOST_CLOSING_DAYS = 28
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before every session: a plan that is checked is checked as a whole."""
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +46,28 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     maximum_lots: int = 1_000
     fee_basis_points: int = 500
     fee_minimum_minor: int = 1
+    band_basis_points: int = 1_000
+    """How far a trade may be from the last price, in hundredths of a percent; 0 for no dynamic band."""
+    pre_opens_at: datetime | None = None
+    """From here on orders are collected for the opening auction."""
+    closing_days: int = 3
+    """On how many of the last days a closing auction is held. Coins never expire and have none."""
+    session: list[Session] = []
+    """Sessions in place of the usual ones of their kind."""
+
+    def plan(self, now: datetime) -> list[Session]:
+        """Its sessions in the order of time, without those that are over."""
+        named = {kind: [each for each in self.session if each.kind == kind] for kind in COLLECTS_FOR}
+        if self.opens_at is None or self.opens_at <= now:
+            named["opening"] = []
+        elif not named["opening"]:
+            named["opening"] = [opening(self.opens_at, self.pre_opens_at)]
+        if not named["closing"] and self.kind == "data":
+            first = named["opening"][0].over_at if named["opening"] else now
+            usual = closing(self.closes_at, self.closing_days)
+            named["closing"] = [each for each in usual if each.begins_at >= first]
+        every = sorted([*named["opening"], *named["closing"]], key=lambda each: each.begins_at)
+        return [each for each in every if each.over_at > now]
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +111,40 @@ def _check(listing: Listing) -> None:
         raise BadInput(f"{listing.symbol}: trading must close before the data expires.")
     if not 0 < listing.floor_minor <= listing.reference_minor <= listing.ceiling_minor:
         raise BadInput(f"{listing.symbol}: floor, reference and ceiling must be in this order.")
+    _check_bands(listing)
+    _check_sessions(listing)
+
+
+def _check_bands(listing: Listing) -> None:
+    if not 0 <= listing.fee_basis_points < BASIS or listing.fee_minimum_minor < 0:
+        raise BadInput(f"{listing.symbol}: the fee is 0 to {BASIS - 1} basis points, and its minimum not below 0.")
+    least = _least_floor(listing)
+    if listing.floor_minor < least:
+        raise BadInput(f"{listing.symbol}: the floor must be the least fee and 1 more, {least}: nobody pays to sell.")
+    if not 0 <= listing.band_basis_points <= BASIS:
+        raise BadInput(f"{listing.symbol}: the dynamic band is 1 to {BASIS} basis points, or 0 for none.")
+
+
+def _check_sessions(listing: Listing) -> None:
+    if not 0 <= listing.closing_days <= MOST_CLOSING_DAYS:
+        raise BadInput(f"{listing.symbol}: closing_days is 0 to {MOST_CLOSING_DAYS}.")
+    if listing.opens_at is not None and listing.opens_at >= listing.closes_at:
+        raise BadInput(f"{listing.symbol}: it must open before it closes.")
+    try:
+        check_plan(listing.plan(EVER), listing.opens_at, listing.closes_at)
+    except BadInput as refusal:
+        raise BadInput(f"{listing.symbol}: {refusal.detail}") from refusal
+
+
+def _least_floor(listing: Listing) -> int:
+    """The lowest price of a lot that leaves its seller something.
+
+    Above the least fee a fee grows slower than its price, so what holds here holds at any higher price.
+    """
+    price = listing.fee_minimum_minor + 1
+    while fee_minor(price, basis_points=listing.fee_basis_points, minimum_minor=listing.fee_minimum_minor) >= price:
+        price += 1
+    return price
 
 
 async def found(session: AsyncSession, currency: str) -> None:
@@ -114,7 +175,11 @@ async def enact(session: AsyncSession, rules: Rules) -> None:
 
 
 async def list_instrument(session: AsyncSession, listing: Listing, currency: str, now: datetime) -> None:
-    """List one instrument with its asset; one that is listed already stays as it is."""
+    """List one instrument with its asset and its plan; one that is listed already stays as it is.
+
+    It is halted until orders are collected for its opening auction. Without one it is open at once, unless
+    the switch for the whole market is thrown: it then opens, by an auction, when that is let go.
+    """
     asset = {
         "code": listing.symbol, "kind": listing.kind, "carrier": listing.carrier, "scope": listing.scope,
         "app_scope": listing.app_scope, "expires_at": listing.expires_at,
@@ -123,10 +188,24 @@ async def list_instrument(session: AsyncSession, listing: Listing, currency: str
     asset_id = await session.scalar(select(AssetRow.id).where(AssetRow.code == listing.symbol))
     own = ("symbol", "lot_units", "tick_minor", "floor_minor", "ceiling_minor", "reference_minor", "maximum_lots",
            "fee_basis_points", "fee_minimum_minor", "closes_at")  # fmt: skip
+    plan = listing.plan(now)
+    if all(each.kind != "opening" for each in plan) and await _is_switched_off(session):
+        plan = [opening(now, None), *(each for each in plan if each.begins_at > now)]
+    state = "halted" if plan and plan[0].kind == "opening" else "open"
     instrument = {name: getattr(listing, name) for name in own} | {
         "asset_id": asset_id,
         "currency": currency,
         "opens_at": listing.opens_at or now,
-        "state": "open",
+        "state": state,
+        "listed_state": state,
+        "band_basis_points": listing.band_basis_points or None,
     }
-    await session.execute(insert(InstrumentRow).values(instrument).on_conflict_do_nothing())
+    added = insert(InstrumentRow).values(instrument).on_conflict_do_nothing().returning(InstrumentRow.id)
+    instrument_id = await session.scalar(added)
+    if instrument_id is not None:
+        add_plan(session, instrument_id, plan)
+        await session.flush()
+
+
+async def _is_switched_off(session: AsyncSession) -> bool:
+    return await session.scalar(select(exists().where(InstrumentRow.stopped_by == "switch"))) or False

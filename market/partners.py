@@ -11,8 +11,9 @@ from hashlib import sha256
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import audit
+from market import audit, baskets
 from market.announcing import announce
+from market.baskets import BasketLeg, BasketRequest
 from market.custody import fits
 from market.engine.commands import SETTLEMENT_WAKE, Filled, party_channel
 from market.instruments import Tradable, tradable
@@ -129,17 +130,23 @@ def _hash(key: str) -> bytes:
 # Buying in bulk.
 
 
-async def bulk_buy(venue: Venue, member: Member, legs: Sequence[BulkLeg], key: str) -> list[BulkResult]:
+async def bulk_buy(
+    venue: Venue, member: Member, legs: Sequence[BulkLeg], key: str, *, all_or_none: bool = False
+) -> list[BulkResult]:
     """Buy several instruments at once, each immediately or not at all, to the member's own line at its carrier.
 
     Each leg stands alone and has a key of its own, so asking again finishes what was
-    interrupted and repeats nothing.
+    interrupted and repeats nothing. With ``all_or_none`` they are one basket: every leg is
+    filled whole, or none at all.
 
     Raises:
         BadInput: there are no legs, or too many.
+        NotAllowed: all or none was asked for, and not all can be bought.
         KeyReused: a leg's key was used for another purchase.
     """
     check_key(key)
+    if all_or_none:
+        return await _buy_together(venue, member, legs, key)
     if not 1 <= len(legs) <= MOST_LEGS:
         raise BadInput(f"A bulk order has 1 to {MOST_LEGS} legs.", field="legs")
     if len(key) > BULK_KEY_CHARACTERS:
@@ -151,6 +158,22 @@ async def bulk_buy(venue: Venue, member: Member, legs: Sequence[BulkLeg], key: s
     return await asyncio.gather(
         *(_buy(venue, member, leg, f"{key}/{number}", at_once) for number, leg in enumerate(legs, start=1))
     )
+
+
+async def _buy_together(venue: Venue, member: Member, legs: Sequence[BulkLeg], key: str) -> list[BulkResult]:
+    request = BasketRequest(
+        kind="basket",
+        legs=tuple(BasketLeg(leg.symbol, "buy", leg.lots, limit_price_minor=leg.limit_price_minor) for leg in legs),
+        limit_minor=sum(leg.lots * leg.limit_price_minor for leg in legs),
+    )
+    result = await baskets.place(venue, member, request, key)
+    return [
+        BulkResult(
+            each.leg.symbol, accepted=True, filled=each.filled, order_id=next(iter(each.order_ids), None),
+            fills=each.fills,
+        )
+        for each in result.legs
+    ]  # fmt: skip
 
 
 async def _buy(venue: Venue, member: Member, leg: BulkLeg, key: str, at_once: asyncio.Semaphore) -> BulkResult:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -108,7 +108,16 @@ class InstrumentRow(Base):
         CheckConstraint("lot_units > 0 and tick_minor > 0 and maximum_lots > 0", name="steps_are_positive"),
         CheckConstraint("floor_minor > 0 and floor_minor <= ceiling_minor", name="band_is_ordered"),
         CheckConstraint("fee_basis_points between 0 and 10000", name="fee_is_a_share"),
-        CheckConstraint("state in ('open', 'cancel_only', 'halted', 'closed')", name="state_is_known"),
+        CheckConstraint(
+            "state in ('pre_open', 'auction', 'open', 'paused', 'cancel_only', 'halted', 'closed')",
+            name="state_is_known",
+        ),
+        CheckConstraint("band_basis_points between 1 and 10000", name="band_is_a_share"),
+        CheckConstraint(
+            "stopped_by is null or stopped_by in ('officer', 'switch') and state in ('halted', 'cancel_only')",
+            name="stopped_is_stopped",
+        ),
+        CheckConstraint("listed_state in ('open', 'halted')", name="listed_state_is_known"),
         CheckConstraint("opens_at < closes_at", name="opens_before_it_closes"),
     )
 
@@ -129,24 +138,38 @@ class InstrumentRow(Base):
     opens_at: Mapped[datetime]
     closes_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(default="open", server_default="open")
+    band_basis_points: Mapped[int | None]
+    """How far a trade may be from the reference, in hundredths of a percent; none for no dynamic band."""
+    paused_until: Mapped[datetime | None]
+    """When a pause after a breach of the band ends, with an auction."""
+    call_ends_at: Mapped[datetime | None]
+    """When the auction for which orders are collected is held at the earliest."""
+    stopped_by: Mapped[str | None]
+    """officer or switch: who stopped it, and has to open it again. The plan waits meanwhile."""
+    state_before: Mapped[str | None]
+    """The state that the switch for the whole market restores."""
+    listed_state: Mapped[str] = mapped_column(default="open", server_default="open")
+    """The state that it was listed in: halted when orders are collected before it opens."""
+    rule_profile_id: Mapped[int | None]
+    """The carrier's rules that the engine matches by."""
+    shard: Mapped[int | None] = mapped_column(SmallInteger)
+    """The engine that serves it; none until one has taken its seat (`market.sharding`)."""
 
 
-class OrderRow(Base):
-    """An order as the engine last left it. Written by the engine only; no foreign keys, for this is the hot path."""
+class AssignmentRow(Base):
+    """That a unit of instruments went to a shard: the newest epoch of a unit is where its next instruments go too."""
 
-    __tablename__ = "orders"
-    __table_args__ = (
-        CheckConstraint("side in (1, 2)", name="side_is_known"),
-        CheckConstraint("state in ('open', 'filled', 'cancelled')", name="state_is_known"),
-        CheckConstraint("quantity > 0 and price_minor > 0", name="terms_are_positive"),
-        CheckConstraint("open between 0 and quantity", name="open_is_covered"),
-        CheckConstraint("filled between 0 and quantity - open", name="never_overfilled"),
-        CheckConstraint("state <> 'open' or open > 0", name="open_orders_want_something"),
-        CheckConstraint("state = 'open' or open = 0", name="ended_orders_want_nothing"),
-        Index("ix_orders_open", "instrument_id", "side", "price_minor", postgresql_where=text("state = 'open'")),
-        Index("ix_orders_party", "party_id", "id"),
-        Index("ix_orders_due", "expires_at", postgresql_where=text("state = 'open' and expires_at is not null")),
-    )
+    __tablename__ = "assignment"
+
+    unit: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    shard: Mapped[int] = mapped_column(SmallInteger)
+    former: Mapped[int | None] = mapped_column(SmallInteger)
+    at: Mapped[datetime]
+
+
+class _OrderTerms:
+    """What every order has. Written by the engine only; no foreign keys, for this is the hot path."""
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     instrument_id: Mapped[int]
@@ -155,13 +178,13 @@ class OrderRow(Base):
     side: Mapped[int] = mapped_column(SmallInteger)
     price_minor: Mapped[int]
     quantity: Mapped[int]
-    open: Mapped[int]
-    """Lots that still rest in the book."""
-    filled: Mapped[int]
     time_in_force: Mapped[str]
     market: Mapped[bool]
     post_only: Mapped[bool]
+    self_trade: Mapped[str]
     expires_at: Mapped[datetime | None]
+    traits: Mapped[dict[str, object] | None] = mapped_column(JSONB)
+    """What makes it more than a plain order, and how that stands: `matching.orders.Traits`."""
     fee_basis_points: Mapped[int]
     """The seller's fee, frozen when the order was placed."""
     fee_minimum_minor: Mapped[int]
@@ -170,17 +193,58 @@ class OrderRow(Base):
     proceeds_account_id: Mapped[int | None]
     """A sale's money, or a coin purchase's coins."""
     line_id: Mapped[int | None]
-    """The line that a purchase is delivered to."""
+    """The line that a purchase is delivered to, or that a sale comes from."""
     custody_id: Mapped[int | None]
     payment_id: Mapped[int | None]
+    version: Mapped[int]
+    priority: Mapped[int]
+    """Journal number that gave the order its place in time; changes when it loses the place."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class OpenOrderRow(_OrderTerms, Base):
+    """An order that waits: in the book, for its trigger, or for its condition. It leaves when the order ends."""
+
+    __tablename__ = "open_order"
+    __table_args__ = (
+        CheckConstraint("open > 0 and open <= quantity and price_minor > 0 and side in (1, 2)", name="open_is_covered"),
+        Index("ix_open_order_book", "instrument_id", "side", "price_minor"),
+        Index("ix_open_order_party", "party_id", "id"),
+    )
+
+    open: Mapped[int]
+    """Lots not traded yet."""
+
+
+class EndedOrderRow(_OrderTerms, Base):
+    """An order as it ended. Written once."""
+
+    __tablename__ = "ended_order"
+    __table_args__ = (
+        CheckConstraint(
+            "state = 'filled' and filled = quantity or state = 'cancelled' and filled >= 0 and filled < quantity",
+            name="state_is_known",
+        ),
+        Index("ix_ended_order_party", "party_id", "id"),
+    )
+
+    filled: Mapped[int]
     state: Mapped[str]
     reason: Mapped[str | None]
     """Why it ended unfilled: cancelled, expired, closed, or what matching said of the remainder."""
-    version: Mapped[int]
-    priority: Mapped[int]
-    """Journal number that gave the order its place in time; changes when an amendment loses the place."""
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
+
+
+class OrderRow(_OrderTerms, Base):
+    """Open and ended orders together: a view, to read only."""
+
+    __tablename__ = "orders"
+    __table_args__ = {"info": {"is_view": True}}  # noqa: RUF012 - that is how the library is told
+
+    open: Mapped[int]
+    filled: Mapped[int]
+    state: Mapped[str]
+    reason: Mapped[str | None]
 
 
 class TradeRow(Base):
@@ -239,6 +303,8 @@ class AuditLinkRow(Base):
     payload: Mapped[bytes | None] = mapped_column(LargeBinary)
     former_hash: Mapped[bytes] = mapped_column(LargeBinary)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+    state_hash: Mapped[int | None]
+    """What the engine's open orders came to after the batch (`market.engine.records.mark`), modulo 2^64, signed."""
     at: Mapped[datetime]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from market.database import connect, sessions
 from market.gateway import Gateway
 from market.settings import Settings
+from market.transport import open_redis
 from market.vault import Vault
 from settlement.carriers.client import Carrier
 from settlement.payments.port import Payments
@@ -35,7 +36,7 @@ async def open_venue(settings: Settings, *, pool_size: int = 5) -> AsyncIterator
     async with AsyncExitStack() as stack:
         engine = connect(settings.database_url, pool_size=pool_size)
         stack.push_async_callback(engine.dispose)
-        redis = Redis.from_url(settings.redis_url, socket_connect_timeout=5, health_check_interval=15)
+        redis = open_redis(settings.redis_url, socket_connect_timeout=5, health_check_interval=15)
         stack.push_async_callback(redis.aclose)
         carriers = {profile.code: await stack.enter_async_context(Carrier(profile)) for profile in settings.carriers}
         payments = Payments(settings.payment)

@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass
 
 import asyncpg
 import click
+import msgspec
 
 from market.audit import GENESIS, broken_links
 from market.engine.store import chain_hash
 from market.replay import differences
+from market.rules import RuleProfile
 from market.settings import Settings
 from market.tables import AuditLinkRow
 
+DEFAULTS = msgspec.json.encode(RuleProfile()).decode()
+"""The limits of a rule profile that says nothing of them."""
 SHOWN = 20
 """Breaches that are listed of one invariant."""
 
@@ -58,12 +62,11 @@ CHECKS = (
         "L3",
         "Every balance is the sum of its postings, and nothing is negative that may not be",
         """
-        select format('account %s has %s/%s, its postings say %s/%s', account.id, available, held, said.a, said.h)
+        select format('account %s has %s, its postings say %s', account.id, available + held, coalesce(said.total, 0))
         from account left join (
-            select account_id, sum(available_change) as a, sum(held_change) as h from posting group by account_id
+            select account_id, sum(available_change + held_change) as total from posting group by account_id
         ) said on account_id = account.id
-        where available <> coalesce(said.a, 0) or held <> coalesce(said.h, 0)
-            or held < 0 or (available < 0 and not may_go_negative)
+        where available + held <> coalesce(said.total, 0) or held < 0 or (available < 0 and not may_go_negative)
         """,
     ),
     Check(
@@ -79,10 +82,15 @@ CHECKS = (
         "Held amounts are exactly what open orders, unsettled trades and pending payouts need",
         """
         with need as (
-            select account_id, case side when 1 then price_minor * open else open * lot_units end as amount
-            from orders join instrument on instrument.id = instrument_id where orders.state = 'open'
+            select account_id, open * case
+                when side = 2 then lot_units
+                when traits->'traits'->>'peg_offset' is null then price_minor
+                else ceiling_minor end as amount
+            from open_order join instrument on instrument.id = instrument_id
+            where traits is null or traits->>'rides' = 'false'
             union all select money_account_id, amount_minor from delivery where status in ('pending', 'delivered')
             union all select custody_account_id, quantity from delivery where status in ('pending', 'delivered')
+            union all select account_id, held from basket_leg where state = 'prepared'
             union all select account_id, amount_minor from payout where status in ('requested', 'transferred')
             union all select account_id, coins from redemption where status = 'requested'
             union all select account_id, captured_minor - refunded_minor from payment join instruction
@@ -127,11 +135,16 @@ CHECKS = (
     ),
     Check(
         "B3",
-        "No book is crossed",
+        "No book that trades is crossed by orders that anybody may trade with",
         """
         select format('instrument %s: bid %s, ask %s', instrument_id,
             max(price_minor) filter (where side = 1), min(price_minor) filter (where side = 2))
-        from orders where state = 'open' group by instrument_id
+        from open_order join instrument on instrument.id = instrument_id
+        where instrument.state = 'open' and (traits is null or (
+            traits->'traits'->>'minimum' is null and traits->'traits'->>'all_or_none' = 'false'
+            and (traits->'traits'->>'stop_price' is null or traits->'traits'->>'triggered' = 'true')
+        ))
+        group by instrument_id
         having max(price_minor) filter (where side = 1) >= min(price_minor) filter (where side = 2)
         """,
     ),
@@ -149,7 +162,7 @@ CHECKS = (
         "Every order and trade comes from the journal",
         """
         select format('order %s is not in the journal', id) from orders
-        where not exists (select from journal where seq = orders.id)
+        where not exists (select from journal where seq between priority - 1023 and priority)
         union all
         select format('trade %s names order %s that does not exist', trade.id, named)
         from trade cross join lateral (values (buy_order_id), (sell_order_id)) as part (named)
@@ -163,6 +176,77 @@ CHECKS = (
         select format('journal %s of shard %s falls to epoch %s', seq, shard, epoch) from (
             select seq, shard, epoch, lag(epoch) over (partition by shard order by seq) as former from journal
         ) step where epoch < former
+        """,
+    ),
+    Check(
+        "B11",
+        "A basket is done in all its shards or in none, as its row says",
+        """
+        select format('basket %s is %s, its legs of shard %s are %s', basket_id, coalesce(basket.state, 'nowhere'),
+            shard, leg.state)
+        from basket_leg leg left join basket on basket.id = basket_id
+        where basket.state is null or (basket.state = 'committed' and leg.state = 'returned')
+            or (basket.state <> 'committed' and leg.state = 'filled')
+        """,
+    ),
+    Check(
+        "R1",
+        "No line was moved to or from beyond what the rules that its trade was matched by allow in a month",
+        f"""
+        with moved as (
+            select trade.id, trade.instrument_id, trade.at, delivery.quantity, receiver_line_id as receiver,
+                coalesce(custody.line_id, sell.line_id) as sender,
+                date_trunc('month', trade.at at time zone 'Asia/Shanghai') as month
+            from delivery join trade on trade.id = delivery.id join orders sell on sell.id = sell_order_id
+            left join custody on custody.id = delivery.custody_id where delivery.carrier is not null
+        ), counted as (
+            select 'sales_a_month' as rule, id, instrument_id, at, sender as line_id,
+                count(*) over (partition by sender, month order by at, id) as used from moved where sender is not null
+            union all
+            select 'receipts_a_month', id, instrument_id, at, receiver,
+                count(*) over (partition by receiver, month order by at, id) from moved
+            union all
+            select 'received_a_month_mb', id, instrument_id, at, receiver,
+                sum(quantity) over (partition by receiver, month order by at, id) from moved
+        )
+        select format('trade %s brings line %s to %s, its rules allow %s (%s)', id, line_id, used, cap, rule)
+        from counted cross join lateral (
+            select max(cap) as cap, bool_or(cap is null) as free from (
+                select case when terms ? rule then (terms->>rule)::bigint else ('{DEFAULTS}'::jsonb->>rule)::bigint end
+                    as cap
+                from enactment now join rule_profile on rule_profile.id = rule_profile_id
+                where now.instrument_id = counted.instrument_id and now.at <= counted.at and not exists (
+                    select from enactment later where later.instrument_id = now.instrument_id
+                        and later.at > now.at and later.at < counted.at
+                )
+            ) in_force
+        ) allowed where not free and used > cap
+        """,  # noqa: S608 - our own figures
+    ),
+    Check(
+        "R2",
+        "What is kept of each line is what its trades of that month have moved",
+        """
+        with moved as (
+            select part.line_id, part.sent, delivery.quantity,
+                date_trunc('month', trade.at at time zone 'Asia/Shanghai') as month
+            from delivery join trade on trade.id = delivery.id join orders sell on sell.id = sell_order_id
+            left join custody on custody.id = delivery.custody_id cross join lateral (
+                values (coalesce(custody.line_id, sell.line_id), true), (receiver_line_id, false)
+            ) as part (line_id, sent)
+            where delivery.carrier is not null and part.line_id is not null
+        ), summed as (
+            select line_id, month, count(*) filter (where sent) as sent, count(*) filter (where not sent) as received,
+                coalesce(sum(quantity) filter (where not sent), 0) as received_mb
+            from moved group by line_id, month
+        )
+        select format('line %s is kept with %s sent, %s received, %s MB; its trades say %s, %s, %s', kept.line_id,
+            sent_month, received_month, received_month_mb, coalesce(sent, 0), coalesce(received, 0),
+            coalesce(received_mb, 0))
+        from line_usage kept left join summed
+            on summed.line_id = kept.line_id and month = date_trunc('month', date '1970-01-01' + kept.day::integer)
+        where (sent_month, received_month, received_month_mb)
+            <> (coalesce(sent, 0), coalesce(received, 0), coalesce(received_mb, 0))
         """,
     ),
     Check(
@@ -223,7 +307,7 @@ where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'data_checksum
 """
 _TRIGGERS = """
 select format('table %s can be rewritten: its guard is missing or off', guarded) from unnest(
-    array['posting', 'trade', 'journal', 'audit_link']) guarded
+    array['posting', 'trade', 'journal', 'audit_link', 'ended_order']) guarded
 where not exists (
     select from pg_trigger
     where tgrelid = guarded::regclass and tgname = guarded || '_is_append_only' and tgenabled = 'O'

@@ -6,15 +6,23 @@ member's own side only: nothing here tells who was on the other side.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from market import candles as kept_candles
+from market.candles import MOST_BEHIND, ORIGIN, Candle
+from market.engine.times import moment
+from market.engine.traits import Stored
 from market.refusals import BadInput, NotFound
+from market.resting import IS_SEEN, SEEN_LOTS
+from matching.orders import Traits
 
-PERIODS = {"1m": "1 minute", "15m": "15 minutes", "1h": "1 hour", "1d": "1 day"}
+_decode_traits = msgspec.json.Decoder(Stored).decode
+
 ORDER_STATES = ("open", "filled", "cancelled")
 MOST_ROWS = 500
 """No read returns more, whatever it is asked for."""
@@ -22,7 +30,10 @@ MOST_ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class InstrumentView:
-    """An instrument and its market: best prices, the last trade's, its change and the lots of the last 24 hours."""
+    """An instrument and its market: best prices, the last trade's, and what the last 24 hours brought.
+
+    The 24 hours begin with a whole minute.
+    """
 
     id: int
     symbol: str
@@ -49,6 +60,18 @@ class InstrumentView:
     change_24h: int | None
     """Minor units per lot; none when nothing was ever traded."""
     volume_24h_lots: int
+    high_24h_minor: int | None = None
+    low_24h_minor: int | None = None
+    turnover_24h_minor: int = 0
+    call_ends_at: datetime | None = None
+    """While orders are collected: when the auction is held at the earliest."""
+    shard: int | None = None
+    """The engine that serves it; none for the one that the rule names."""
+
+    @property
+    def volume_24h_mb(self) -> int | None:
+        """None for coins."""
+        return self.volume_24h_lots * self.lot_units if self.kind == "data" else None
 
 
 class Level(NamedTuple):
@@ -75,19 +98,8 @@ class Print:
     price_minor: int
     lots: int
     taker_side: str
+    """buy or sell; auction when nobody came to somebody who waited."""
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Candle:
-    """The trades of one period that had any; days begin at midnight in Shanghai."""
-
-    at: datetime
-    open_minor: int
-    high_minor: int
-    low_minor: int
-    close_minor: int
-    lots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,40 @@ class OrderView:
     version: int
     created_at: datetime
     updated_at: datetime
+    self_trade: str = "cancel_newest"
+    traits: Traits | None = None
+    """What makes it more than a plain order, and how that stands; none for a plain one."""
+
+    @property
+    def shown(self) -> int | None:
+        """Lots that everybody sees of an iceberg."""
+        if self.traits is None or self.traits.display is None:
+            return None
+        return min(self.open, self.traits.shown or self.traits.display)
+
+    @property
+    def falls_at(self) -> datetime | None:
+        """When the price next falls; none when it does not, or no more."""
+        if self.traits is None or self.traits.decay is None or self.state != "open":
+            return None
+        next_us = self.traits.decay.next_step_us(self.price_minor)
+        return None if next_us is None else moment(next_us)
+
+    @property
+    def falls_to(self) -> int:
+        """The price after its next fall, in minor units per lot."""
+        assert self.traits is not None
+        assert self.traits.decay is not None
+        return max(self.traits.decay.floor, self.price_minor - self.traits.decay.step)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnInstrument:
+    """An instrument in which a member has open orders."""
+
+    symbol: str
+    kind: str
+    carrier: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,36 +284,75 @@ class ApiKeyView:
     revoked_at: datetime | None
 
 
-_INSTRUMENTS = """
+# The last 24 hours are laid out with the widest candles that fit: minutes up to the next quarter, quarters up to the
+# next hour, then hours; what the candles do not have yet is added from the trades. So the cost does not grow.
+_INSTRUMENTS = f"""
+with begins as (
+    select date_trunc('minute', coalesce(cast(:now as timestamptz), now()) - interval '24 hours') as minute
+), quarters as (
+    select minute, date_bin(interval '15 minutes', minute + interval '14 minutes', {ORIGIN}) as quarter from begins
+), span as (
+    select minute, quarter, date_bin(interval '1 hour', quarter + interval '45 minutes', {ORIGIN}) as hour from quarters
+)
 select i.id, i.symbol, a.carrier, a.scope, a.app_scope, a.kind, i.lot_units, i.tick_minor,
        i.floor_minor, i.ceiling_minor, i.reference_minor, i.maximum_lots, i.fee_basis_points,
-       i.fee_minimum_minor, i.currency,
-       i.opens_at, i.closes_at, a.expires_at, i.state,
-       (select price_minor from orders o where o.instrument_id = i.id and o.side = 1 and o.state = 'open'
+       i.fee_minimum_minor, i.currency, i.shard,
+       i.opens_at, i.closes_at, a.expires_at, i.state, i.call_ends_at,
+       (select price_minor from open_order o where o.instrument_id = i.id and o.side = 1 and {IS_SEEN}
         order by price_minor desc limit 1) as best_bid,
-       (select price_minor from orders o where o.instrument_id = i.id and o.side = 2 and o.state = 'open'
+       (select price_minor from open_order o where o.instrument_id = i.id and o.side = 2 and {IS_SEEN}
         order by price_minor limit 1) as best_ask,
-       last.price_minor as last_minor,
-       last.price_minor - coalesce(former.price_minor, first.price_minor, last.price_minor) as change_24h,
-       coalesce(day.lots, 0) as volume_24h_lots
+       coalesce(tail.last_minor, mark.last_minor) as last_minor,
+       coalesce(tail.last_minor, mark.last_minor) - coalesce(
+           tail.former_minor, former.close_minor, day.first_minor, tail.first_minor, mark.last_minor
+       ) as change_24h,
+       coalesce(day.lots, 0) + coalesce(tail.lots, 0) as volume_24h_lots,
+       greatest(day.high_minor, tail.high_minor) as high_24h_minor,
+       least(day.low_minor, tail.low_minor) as low_24h_minor,
+       coalesce(day.turnover_minor, 0) + coalesce(tail.turnover_minor, 0) as turnover_24h_minor
 from instrument i
 join asset a on a.id = i.asset_id
-left join lateral (select price_minor from trade t where t.instrument_id = i.id
-                   order by t.at desc, t.id desc limit 1) last on true
-left join lateral (select price_minor from trade t where t.instrument_id = i.id and t.at <= {day_ago}
-                   order by t.at desc, t.id desc limit 1) former on true
-left join lateral (select price_minor from trade t where t.instrument_id = i.id and t.at > {day_ago}
-                   order by t.at, t.id limit 1) first on true
-left join lateral (select sum(quantity)::bigint as lots from trade t
-                   where t.instrument_id = i.id and t.at > {day_ago}) day on true
-where {condition}
+cross join span
+left join candle_mark mark on mark.instrument_id = i.id
+left join lateral (
+    select (array_agg(price_minor order by t.at desc, t.id desc))[1] as last_minor,
+           (array_agg(price_minor order by t.at desc, t.id desc) filter (where t.at < span.minute))[1] as former_minor,
+           (array_agg(price_minor order by t.at, t.id) filter (where t.at >= span.minute))[1] as first_minor,
+           max(price_minor) filter (where t.at >= span.minute) as high_minor,
+           min(price_minor) filter (where t.at >= span.minute) as low_minor,
+           (sum(quantity) filter (where t.at >= span.minute))::bigint as lots,
+           (sum(price_minor * quantity) filter (where t.at >= span.minute))::bigint as turnover_minor
+    from (
+        select at, id, price_minor, quantity from trade
+        where instrument_id = i.id
+          and (trade.at, trade.id) > (coalesce(mark.at, 'epoch'), coalesce(mark.trade_id, 0))
+        order by trade.at, trade.id limit {MOST_BEHIND}
+    ) t
+) tail on true
+left join lateral (
+    select close_minor from candle c where c.instrument_id = i.id and c.width_minutes = 1 and c.at < span.minute
+    order by c.at desc limit 1
+) former on true
+left join lateral (
+    select (array_agg(open_minor order by c.at))[1] as first_minor, max(high_minor) as high_minor,
+           min(low_minor) as low_minor, sum(lots)::bigint as lots, sum(turnover_minor)::bigint as turnover_minor
+    from (
+        select * from candle where instrument_id = i.id and width_minutes = 1
+           and at >= span.minute and at < span.quarter
+        union all
+        select * from candle where instrument_id = i.id and width_minutes = 15
+           and at >= span.quarter and at < span.hour
+        union all
+        select * from candle where instrument_id = i.id and width_minutes = 60 and at >= span.hour
+    ) c
+) day on true
+where {{condition}}
 order by a.kind desc, a.carrier, a.expires_at, i.symbol
-"""
-_DAY_AGO = "coalesce(cast(:now as timestamptz), now()) - interval '24 hours'"
+"""  # noqa: S608 - the fragments are our own
 _OPEN_INSTRUMENTS = text(
-    _INSTRUMENTS.format(day_ago=_DAY_AGO, condition="i.state <> 'closed' and i.closes_at > cast(:now as timestamptz)")
+    _INSTRUMENTS.format(condition="i.state <> 'closed' and i.closes_at > cast(:now as timestamptz)")
 )
-_ONE_INSTRUMENT = text(_INSTRUMENTS.format(day_ago=_DAY_AGO, condition="i.symbol = :symbol"))
+_ONE_INSTRUMENT = text(_INSTRUMENTS.format(condition="i.symbol = :symbol"))
 
 
 async def instruments(session: AsyncSession, now: datetime) -> list[InstrumentView]:
@@ -288,15 +373,15 @@ async def instrument(session: AsyncSession, symbol: str, now: datetime | None = 
 
 
 _BOOK = text(
-    """
-(select side, price_minor, sum(open)::bigint as lots, count(*) as orders from orders
- where instrument_id = :instrument_id and side = 1 and state = 'open'
+    f"""
+(select side, price_minor, sum({SEEN_LOTS})::bigint as lots, count(*) as orders from open_order o
+ where instrument_id = :instrument_id and side = 1 and {IS_SEEN}
  group by side, price_minor order by price_minor desc limit :levels)
 union all
-(select side, price_minor, sum(open)::bigint, count(*) from orders
- where instrument_id = :instrument_id and side = 2 and state = 'open'
+(select side, price_minor, sum({SEEN_LOTS})::bigint, count(*) from open_order o
+ where instrument_id = :instrument_id and side = 2 and {IS_SEEN}
  group by side, price_minor order by price_minor limit :levels)
-"""
+"""  # noqa: S608 - the fragments are our own
 )
 
 
@@ -308,33 +393,23 @@ async def book(session: AsyncSession, instrument_id: int, levels: int) -> BookVi
     return BookView(tuple(bids), tuple(asks))
 
 
-_TAPE = text(
-    """
-select id, price_minor, quantity as lots, case taker_side when 1 then 'buy' else 'sell' end as taker_side, at
-from trade where instrument_id = :instrument_id order by at desc, id desc limit :limit
+_TAPE = """
+select id, price_minor, quantity as lots,
+       case taker_side when 1 then 'buy' when 2 then 'sell' else 'auction' end as taker_side, at
+from trade where instrument_id = :instrument_id {condition} order by at desc, id desc limit :limit
 """
-)
+_LAST_TRADES = text(_TAPE.format(condition=""))
+_TRADES_BEFORE = text(_TAPE.format(condition="and (at, id) < (select at, id from trade where id = :before)"))
 
 
-async def tape(session: AsyncSession, instrument_id: int, limit: int) -> list[Print]:
-    """The last trades, newest first."""
-    return [Print(**row) for row in await _rows(session, _TAPE, instrument_id=instrument_id, limit=_capped(limit))]
-
-
-_CANDLES = text(
-    """
-select date_bin(cast(cast(:width as text) as interval), at, timestamptz '2020-01-01 00:00:00+08') as at,
-       (array_agg(price_minor order by trade.at, id))[1] as open_minor,
-       max(price_minor) as high_minor,
-       min(price_minor) as low_minor,
-       (array_agg(price_minor order by trade.at desc, id desc))[1] as close_minor,
-       sum(quantity)::bigint as lots
-from trade
-where instrument_id = :instrument_id
-  and at > coalesce(cast(:now as timestamptz), now()) - :limit * cast(cast(:width as text) as interval)
-group by 1 order by 1
-"""
-)
+async def tape(session: AsyncSession, instrument_id: int, limit: int, before: int | None = None) -> list[Print]:
+    """The last trades, newest first; ``before`` is the last id of the page before."""
+    values = {"instrument_id": instrument_id, "limit": _capped(limit)}
+    if before is None:
+        rows = await _rows(session, _LAST_TRADES, **values)
+    else:
+        rows = await _rows(session, _TRADES_BEFORE, **values, before=before)
+    return [Print(**row) for row in rows]
 
 
 async def candles(
@@ -345,17 +420,15 @@ async def candles(
     Raises:
         BadInput: the period is none of those.
     """
-    if period not in PERIODS:
-        raise BadInput(f"The period is one of {', '.join(PERIODS)}.", field="period")
-    values = {"instrument_id": instrument_id, "width": PERIODS[period], "limit": _capped(limit), "now": now}
-    return [Candle(**row) for row in await _rows(session, _CANDLES, **values)]
+    return await kept_candles.latest(session, instrument_id, period, limit, now or datetime.now(UTC))
 
 
 _ORDERS = """
 select o.id, o.instrument_id, i.symbol, a.kind, a.carrier, i.lot_units, i.currency,
        case o.side when 1 then 'buy' else 'sell' end as side,
        o.price_minor, o.quantity, o.open, o.filled, o.time_in_force, o.market, o.post_only, o.expires_at,
-       o.line_id, o.payment_id, o.state, o.reason, o.version, o.created_at, o.updated_at
+       o.line_id, o.payment_id, o.state, o.reason, o.version, o.created_at, o.updated_at,
+       o.self_trade, cast(o.traits as text) as traits
 from orders o
 join instrument i on i.id = o.instrument_id
 join asset a on a.id = i.asset_id
@@ -385,7 +458,7 @@ async def orders(
         rows = await _rows(session, _OPEN_ORDERS, **values)
     else:
         rows = await _rows(session, _ORDERS_IN_STATE, **values, state=state)
-    return [OrderView(**row) for row in rows]
+    return [_order(row) for row in rows]
 
 
 async def order(session: AsyncSession, party_id: int, order_id: int) -> OrderView:
@@ -397,7 +470,26 @@ async def order(session: AsyncSession, party_id: int, order_id: int) -> OrderVie
     rows = await _rows(session, _ONE_ORDER, party_id=party_id, order_id=order_id, limit=1)
     if not rows:
         raise NotFound("You have no such order.")
-    return OrderView(**rows[0])
+    return _order(rows[0])
+
+
+_OWN_INSTRUMENTS = text(
+    """
+select i.symbol, a.kind, a.carrier from instrument i join asset a on a.id = i.asset_id
+where i.id in (select instrument_id from open_order where party_id = :party_id)
+order by a.kind desc, a.carrier, a.expires_at, i.symbol
+"""
+)
+
+
+async def own_instruments(session: AsyncSession, party_id: int) -> list[OwnInstrument]:
+    """Where a party has open orders."""
+    return [OwnInstrument(**row) for row in await _rows(session, _OWN_INSTRUMENTS, party_id=party_id)]
+
+
+def _order(row: RowMapping) -> OrderView:
+    stored = row["traits"]
+    return OrderView(**{**row, "traits": None if stored is None else _decode_traits(stored).traits})
 
 
 # Each side walks its own index; a trade has the party on one side only, so nothing comes twice.

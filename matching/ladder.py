@@ -10,7 +10,7 @@ from matching.orders import DepthLevel, Order
 class Level:
     """The queue at one price: a chain of orders, so that one leaves from anywhere in constant time.
 
-    The book links and unlinks them, and keeps `quantity` (lots) and `count` (orders) in step.
+    Whoever links and unlinks them keeps `quantity` (lots shown) and `count` (orders) in step.
     """
 
     __slots__ = ("count", "first", "last", "price", "quantity", "rank")
@@ -47,6 +47,13 @@ class Ladder:
         for rank in reversed(self.ranks):
             yield self.levels[rank]
 
+    def down_to(self, limit: int) -> Iterator[Level]:
+        """The levels whose rank is at least this, best first."""
+        for rank in reversed(self.ranks):
+            if rank < limit:
+                return
+            yield self.levels[rank]
+
     def new_level(self, price: int, rank: int) -> Level:
         level = self.levels[rank] = Level(price, rank)
         insort(self.ranks, rank)
@@ -56,8 +63,67 @@ class Ladder:
         del self.levels[level.rank]
         del self.ranks[bisect_left(self.ranks, level.rank)]
 
+    def join(self, order: Order, rank: int, shown: int) -> None:
+        """Put an order at the end of the queue at its price, with so many lots to be seen."""
+        level = self.levels.get(rank)
+        if level is None:
+            level = self.new_level(order.price, rank)
+        last = level.last
+        if last is None:
+            level.first = order
+        else:
+            last.after = order
+            order.before = last
+        level.last = order
+        level.quantity += shown
+        level.count += 1
+        order.level = level
+
+    def leave(self, order: Order, shown: int) -> None:
+        """Take an order out of its queue, of which so many lots could be seen."""
+        level = order.level
+        assert level is not None
+        before, after = order.before, order.after
+        if before is None:
+            level.first = after
+        else:
+            before.after = after
+        if after is None:
+            level.last = before
+        else:
+            after.before = before
+        level.quantity -= shown
+        level.count -= 1
+        order.level = order.before = order.after = None  # an order kept by others must not keep its neighbours alive
+        if level.first is None:
+            self.drop_level(level)
+
     def best_price(self) -> int | None:
         return self.levels[self.ranks[-1]].price if self.ranks else None
 
     def depth(self, levels: int) -> list[DepthLevel]:
         return [DepthLevel(level.price, level.quantity, level.count) for level in islice(self, levels)]
+
+
+class Shelf:
+    """Orders that wait beside a ladder, unseen: their keys by a rank of the shelf's own, then by place in time."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[int, int, int]] = []  # (rank, priority, order id), best first
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def put(self, rank: int, order: Order) -> None:
+        insort(self.keys, (rank, order.priority, order.id))
+
+    def drop(self, rank: int, order: Order) -> None:
+        at = bisect_left(self.keys, (rank, order.priority, order.id))
+        assert self.keys[at][2] == order.id
+        del self.keys[at]
+
+    def ids_up_to(self, rank: int) -> list[int]:
+        """The ids of those whose rank is at most this, best first."""
+        return [order_id for _, _, order_id in self.keys[: bisect_left(self.keys, (rank + 1,))]]

@@ -6,10 +6,23 @@ Refusal
 │   ├── MarketClosed
 │   ├── MarketHalted
 │   ├── MarketCancelOnly
+│   ├── MarketCollecting
 │   ├── BadQuantity
 │   ├── OffTick
 │   ├── OutsideBand
 │   ├── PostOnlyMustRest
+│   ├── UnfitTraits                 what makes the order special does not fit it
+│   │   ├── MustRest
+│   │   ├── BadDisplay
+│   │   ├── BadMinimum
+│   │   ├── ConditionStandsAlone
+│   │   ├── FillOrKillInstead
+│   │   ├── StopTakes
+│   │   ├── PegStandsAlone
+│   │   ├── PegOffTick
+│   │   ├── DecayIsForSales
+│   │   ├── DecayStandsAlone
+│   │   └── BadDecay
 │   └── BadExpiry
 │       ├── ExpiryMissing
 │       ├── ExpiryUnexpected
@@ -18,6 +31,8 @@ Refusal
 │       └── ExpiryTooFar
 ├── UnknownOrder
 ├── DuplicateOrder
+├── NoReference
+├── UnfitLink
 ├── AmendBelowFilled
 ├── AmendWouldCross
 └── CrossedBook                     stored orders contradict each other: nobody may trade on them
@@ -66,6 +81,11 @@ class MarketCancelOnly(NotAdmitted):
     words = "This market takes no new orders now. You can still cancel the ones you have."
 
 
+class MarketCollecting(NotAdmitted):
+    code = "market_collecting"
+    words = "This market is collecting orders for an auction. Send an order that can wait, or wait until it trades."
+
+
 class BadQuantity(NotAdmitted):
     code = "bad_quantity"
     words = "The quantity is {quantity} lots. Choose between 1 and {maximum} lots."
@@ -84,6 +104,77 @@ class OutsideBand(NotAdmitted):
 class PostOnlyMustRest(NotAdmitted):
     code = "post_only_must_rest"
     words = "A post-only order has to wait in the book. Choose good-till-cancelled or an expiry, or drop post-only."
+
+
+class UnfitTraits(NotAdmitted):
+    code = "unfit_traits"
+    words = "These conditions do not fit this order. Change them and send it again."
+
+
+class MustRest(UnfitTraits):
+    code = "must_rest"
+    words = (
+        "An iceberg, a pegged, a falling or a linked order has to wait in the book. "
+        "Name a price, and choose good-till-cancelled or an expiry."
+    )
+
+
+class BadDisplay(UnfitTraits):
+    code = "bad_display"
+    words = "This iceberg would show {display} lots at a time. Choose {minimum} to {maximum} lots."
+
+
+class BadMinimum(UnfitTraits):
+    code = "bad_minimum"
+    words = "The smallest fill of {minimum} lots does not fit this order. Choose 1 to {quantity} lots."
+
+
+class ConditionStandsAlone(UnfitTraits):
+    code = "condition_stands_alone"
+    words = (
+        "An order with a smallest fill, or for all or none, waits unseen. "
+        "It cannot be post-only, an iceberg, pegged or falling, nor both of the two."
+    )
+
+
+class FillOrKillInstead(UnfitTraits):
+    code = "fill_or_kill_instead"
+    words = (
+        "An order for all at once or nothing is a fill-or-kill order. Choose that, and leave the other condition out."
+    )
+
+
+class StopTakes(UnfitTraits):
+    code = "stop_takes"
+    words = "A stop order may trade at once when its price is reached. Leave out post-only."
+
+
+class PegStandsAlone(UnfitTraits):
+    code = "peg_stands_alone"
+    words = "A pegged order follows the market's price. It cannot have a stop price or a falling price too."
+
+
+class PegOffTick(UnfitTraits):
+    code = "peg_off_tick"
+    words = "The distance {offset} is between two price steps. Choose a multiple of {tick} minor units per lot."
+
+
+class DecayIsForSales(UnfitTraits):
+    code = "decay_is_for_sales"
+    words = "Only the price of a sale can fall. Choose a fixed price for what you buy."
+
+
+class DecayStandsAlone(UnfitTraits):
+    code = "decay_stands_alone"
+    words = "A falling price cannot be combined with a stop price, an iceberg or post-only. Leave them out."
+
+
+class BadDecay(UnfitTraits):
+    code = "bad_decay"
+    words = (
+        "A price falls to a lower one in at most {steps} steps, each a multiple of {tick} minor units per lot, "
+        "one a second at the most. Choose others."
+    )
 
 
 class BadExpiry(NotAdmitted):
@@ -124,6 +215,16 @@ class UnknownOrder(Refusal):
 class DuplicateOrder(Refusal):
     code = "duplicate_order"
     words = "Order {order_id} is already in the book. Send a new order under a new number."
+
+
+class NoReference(Refusal):
+    code = "no_reference"
+    words = "This market has no price yet that an order could follow. Name a price yourself, or wait for a trade."
+
+
+class UnfitLink(Refusal):
+    code = "unfit_link"
+    words = "Order {order_id} cannot be linked with this one. Choose an order of your own that has no other sibling."
 
 
 class AmendBelowFilled(Refusal):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
     from market.settings import Settings
 
 REPORT_FORMATS = ("csv", "xlsx", "json")
-MEASURES = ("matching", "engine", "http")
+MEASURES = ("matching", "engine", "growth", "feed", "http")
 OfficerRole = Literal["compliance", "operations"]
 
 data_dir_option = click.option(
@@ -160,6 +160,28 @@ def list_instruments(file: TextIO, data_dir: Path | None) -> None:
     click.echo(list_programme(_settings(data_dir), file.read()))
 
 
+@surplusflow.command("preview-rules")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@data_dir_option
+def preview_rules(file: TextIO, data_dir: Path | None) -> None:
+    """Say how many open orders the rule profiles of the TOML FILE would end, and why; nothing is changed."""
+    from market.enacting import preview_programme
+
+    click.echo(preview_programme(_settings(data_dir), file.read()))
+
+
+@surplusflow.command("move-instruments")
+@click.option("--unit", required=True, help="A carrier's code, such as CMCC, or COIN.")
+@click.option("--to", "shard", type=click.IntRange(0, 1023), required=True, help="The engine, counted from 0.")
+@data_dir_option
+def move_instruments(unit: str, shard: int, data_dir: Path | None) -> None:
+    """Let another engine serve all instruments of a unit, while they trade."""
+    settings = _settings(data_dir)
+    from market.moving import main as move
+
+    click.echo(move(settings, unit, shard))
+
+
 @surplusflow.command()
 @data_dir_option
 def seed(data_dir: Path | None) -> None:
@@ -218,6 +240,16 @@ def verify(data_dir: Path | None, as_json: bool) -> None:
     from market.verify import main as check
 
     sys.exit(check(settings, as_json))
+
+
+@surplusflow.command()
+@data_dir_option
+def replay(data_dir: Path | None) -> None:
+    """Make trades and books again from the journal alone, and compare; exit 1 when anything differs."""
+    settings = _settings(data_dir)
+    from market.replay import main as make_again
+
+    sys.exit(make_again(settings))
 
 
 @surplusflow.group()

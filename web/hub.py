@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
+from litestar.datastructures import State
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
+
+from market.venue import Venue
 
 logger = structlog.get_logger("surplusflow.hub")
 
 LISTEN_SECONDS = 15.0
 RETRY_SECONDS = 0.5
+MOST_STREAMS = 8_000
+"""Open streams of one process, of pages and of programs."""
 
 S = TypeVar("S", bound="Subject")
 
@@ -53,7 +58,7 @@ class Hub:
         self._redis = redis
         self._drain = drain
         self._own = f"surplusflow:hub:{secrets.token_hex(8)}"
-        self._subjects: dict[str, Subject] = {}
+        self._subjects: dict[str, dict[str, Subject]] = {}
         self._connected = asyncio.Event()
         self._pubsub: PubSub | None = None
         self._running: list[asyncio.Task[None]] = []
@@ -61,7 +66,7 @@ class Hub:
 
     @property
     def readers(self) -> int:
-        return sum(subject.readers for subject in self._subjects.values())
+        return sum(subject.readers for subject in self._all())
 
     @property
     def is_connected(self) -> bool:
@@ -74,11 +79,14 @@ class Hub:
         return self.is_connected
 
     @asynccontextmanager
-    async def following(self, channel: str, make: Callable[[], S], wake: asyncio.Event) -> AsyncIterator[S]:
-        """The channel's subject, which sets ``wake`` at each change."""
-        subject: Any = self._subjects.get(channel)
+    async def following(
+        self, channel: str, make: Callable[[], S], wake: asyncio.Event, view: str = ""
+    ) -> AsyncIterator[S]:
+        """The channel's subject, which sets ``wake`` at each change; each ``view`` of a channel has its own."""
+        subjects = self._subjects.setdefault(channel, {})
+        subject: Any = subjects.get(view)
         if subject is None:
-            subject = self._subjects[channel] = make()
+            subject = subjects[view] = make()
         subject.readers += 1
         subject.wakes.add(wake)
         try:
@@ -88,7 +96,7 @@ class Hub:
             subject.readers -= 1
             subject.wakes.discard(wake)
             if subject.readers == 0:
-                await self._forget(channel)
+                await self._forget(channel, view)
 
     async def _follow(self, channel: str, subject: Subject) -> None:
         if not self._running:
@@ -99,7 +107,10 @@ class Hub:
             ):  # the listener notices too, and subscribes to everything anew
                 await self._pubsub.subscribe(channel)
 
-    async def _forget(self, channel: str) -> None:
+    async def _forget(self, channel: str, view: str) -> None:
+        del self._subjects[channel][view]
+        if self._subjects[channel]:
+            return
         del self._subjects[channel]
         if not self._subjects:
             for task in (*self._running, *self._beginnings):
@@ -130,15 +141,13 @@ class Hub:
     def _take(self, kind: str, channel: str, data: Any) -> None:
         if kind == "subscribe" and channel == self._own:
             self._connected.set()
-        subject = self._subjects.get(channel)
-        if subject is None:
-            return
-        if kind == "message":
-            subject.hear(data)
-        elif kind == "subscribe":
-            task = asyncio.create_task(subject.begin())
-            self._beginnings.add(task)
-            task.add_done_callback(self._beginnings.discard)
+        for subject in list(self._subjects.get(channel, {}).values()):
+            if kind == "message":
+                subject.hear(data)
+            elif kind == "subscribe":
+                task = asyncio.create_task(subject.begin())
+                self._beginnings.add(task)
+                task.add_done_callback(self._beginnings.discard)
 
     def _lose(self) -> None:
         """Readers must not take silence for a quiet market: each stream ends, and says so to its page."""
@@ -150,5 +159,16 @@ class Hub:
         self._wake_all()
 
     def _wake_all(self) -> None:
-        for subject in self._subjects.values():
+        for subject in self._all():
             subject.wake()
+
+    def _all(self) -> list[Subject]:
+        return [subject for subjects in self._subjects.values() for subject in subjects.values()]
+
+
+def hub_of(state: State, venue: Venue) -> Hub:
+    """The process's one hub."""
+    held = state.get("hub")
+    if not isinstance(held, Hub):
+        held = state.hub = Hub(venue.redis, state.drain)
+    return held

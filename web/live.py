@@ -17,13 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from market import views, wallet
 from market.engine.commands import BookUpdate, decode_book, market_channel, party_channel
-from market.engine.desk import moment
+from market.engine.times import moment
+from market.market_data import TAKERS
 from market.parties import Member
 from market.refusals import Unavailable
 from market.views import BookView, InstrumentView, Level, Print
 from web.edge.sessions import present_member, requires_member, signed_in
 from web.edge.venue import Venue
-from web.hub import Hub, Subject
+from web.hub import MOST_STREAMS, Hub, Subject, hub_of
 from web.pages.instrument import LEVELS, PRINTS, own_orders
 from web.pages.rendering import Page, locale_of, render
 
@@ -36,7 +37,6 @@ LIFE_SECONDS = 1_800.0
 CONNECT_SECONDS = 3.0
 REFRESH_SECONDS = 10.0
 """What the feed does not carry (the market's state, the last day's change) is read again this often while it moves."""
-MOST_STREAMS = 4_000
 TRIES = 60
 
 BEAT = b": ping\r\nevent: beat\r\ndata:\r\n\r\n"
@@ -213,7 +213,7 @@ class _Reader:
 
 
 async def _opened(reader: _Reader) -> Stream:
-    hub = _hub(reader.request, reader.venue)
+    hub = hub_of(reader.request.app.state, reader.venue)
     if hub.readers >= MOST_STREAMS or reader.drain.is_set():
         raise Unavailable("Too many pages are open just now. This one is not live.")
     return Stream(
@@ -221,14 +221,6 @@ async def _opened(reader: _Reader) -> Stream:
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
-
-
-def _hub(request: Page, venue: Venue) -> Hub:
-    """The process's one hub."""
-    held = request.app.state.get("hub")
-    if not isinstance(held, Hub):
-        held = request.app.state.hub = Hub(venue.redis, request.app.state.drain)
-    return held
 
 
 def message(data: str, *, event: str = "", name: str = "") -> bytes:
@@ -250,10 +242,7 @@ def _levels(rows: list[tuple[int, int, int]]) -> tuple[Level, ...]:
 
 def _merged(tape: tuple[Print, ...], update: BookUpdate) -> tuple[Print, ...]:
     """The tape with a message's trades, newest first; what the database told already comes once."""
-    fresh = [
-        Print(number, price, lots, "buy" if taker == 1 else "sell", moment(at))
-        for number, price, lots, taker, at in update.trades
-    ]
+    fresh = [Print(number, price, lots, TAKERS[taker], moment(at)) for number, price, lots, taker, at in update.trades]
     return _joined(tape, fresh)
 
 

@@ -23,6 +23,8 @@ APP_PERCENT = 50
 COIN_TOP_UP_MINOR = 260
 """100 coins become 100 MB, which cost at least this much at any carrier."""
 COIN_MINOR = 110
+BAND_BASIS_POINTS = 2_000
+"""Twice the usual: the traders quote up to 15 % from the middle, and would pause one market in twelve at any time."""
 RULES = RuleProfile(sales_a_month=60, received_a_month_mb=None, residual_mb=500)
 FOREVER = datetime(2100, 1, 1, tzinfo=SHANGHAI)
 
@@ -50,7 +52,12 @@ def listings(now: datetime) -> Iterator[Listing]:
                 yield _data(carrier, scope, None, expires_at, ceiling_minor=top_up * percent // 100, age=age)
             yield _data(carrier, "CN", APP, expires_at, ceiling_minor=top_up * APP_PERCENT // 100, age=age)
     yield Listing(
-        symbol="COIN", kind="coin", closes_at=FOREVER, ceiling_minor=COIN_TOP_UP_MINOR, reference_minor=COIN_MINOR
+        symbol="COIN",
+        kind="coin",
+        closes_at=FOREVER,
+        ceiling_minor=COIN_TOP_UP_MINOR,
+        reference_minor=COIN_MINOR,
+        band_basis_points=BAND_BASIS_POINTS,
     )
 
 
@@ -71,4 +78,5 @@ def _data(
         ceiling_minor=ceiling_minor,
         reference_minor=reference,
         lot_units=LOT_MB,
+        band_basis_points=BAND_BASIS_POINTS,
     )

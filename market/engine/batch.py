@@ -1,100 +1,175 @@
-"""One batch: commands in, one transaction, answers out. An answer leaves only after its commit is known."""
+"""One batch: commands in, one transaction, answers out. An answer leaves only after its commit is known.
+
+A batch has three steps. `prepare` begins the transaction, locks the accounts and asks the
+journal; `decide` is pure and leaves behind all that is to be written; `write` is one
+statement and the commit. While one batch is written the next may be prepared and decided,
+as long as it touches none of the accounts that the first does.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
-from market.engine import store
-from market.engine.commands import Answer, Command, encode
-from market.engine.desk import NUMBERS, Desk, moment
+from market import sharding
+from market.engine import feed, frozen, handover, lines, store
+from market.engine.commands import Answer, Command, Envelope, Received, encode
+from market.engine.desk import NUMBERS, Desk
 from market.engine.lease import Lease, renew
 from market.engine.records import Changes
+from settlement.failpoints import failpoint
 from settlement.ledger import Account
 
-
-@dataclass(slots=True)
-class Result:
-    """What a committed batch tells the world: an answer for each command, in order, and what changed."""
-
-    answers: list[bytes] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
-    seq: int = 0
-    taken: int = 0
-    """Commands that were new."""
+Known = dict[tuple[int, str], tuple[bytes, bytes]]
+"""The body's hash and the answer, by party and key."""
 
 
 @dataclass(slots=True)
 class Seat:
-    """What an engine writes with: a connection, a held lease, and the desk loaded under that lease."""
+    """What an engine works with: two connections, a held lease, and the desk loaded under that lease.
 
-    connection: asyncpg.Connection
+    Batches take turns on the connections.
+    """
+
+    lanes: tuple[asyncpg.Connection, asyncpg.Connection]
     lease: Lease
     desk: Desk
     shards: int
+    read_to: str
+    """The last entry of the stream that was taken, committed or not."""
+    turn: int = 0
+
+    def next_lane(self) -> asyncpg.Connection:
+        self.turn = 1 - self.turn
+        return self.lanes[self.turn]
+
+    @property
+    def free_lane(self) -> asyncpg.Connection:
+        """The connection that no batch in flight has."""
+        return self.lanes[1 - self.turn]
 
 
-async def run(seat: Seat, commands: Sequence[Command], stream_id: str) -> Result:
-    """Decide and commit a batch under the lease.
+@dataclass(slots=True)
+class Prepared:
+    """A batch whose transaction has begun, with all that its decisions need."""
 
-    Whatever exception leaves here, the desk must be thrown away: it may be ahead
-    of the database.
+    connection: asyncpg.Connection
+    transaction: Transaction
+    envelopes: Sequence[Envelope]
+    known: Known
+    accounts: dict[int, Account]
 
-    Raises:
-        Fenced: another engine has taken the shard.
+
+@dataclass(slots=True)
+class Decided:
+    """A batch that only has to be written: what, and what the world is told when that is done."""
+
+    connection: asyncpg.Connection
+    transaction: Transaction
+    envelopes: Sequence[Envelope]
+    answers: list[bytes]
+    news: feed.News
+    taken: int
+    """Commands that were new."""
+    stream_id: str
+    parameters: list[Any] | None
+    touched: frozenset[int]
+    known: Known
+    changes: Changes
+
+
+async def prepare(seat: Seat, envelopes: Sequence[Envelope], in_flight: Known) -> Prepared:
+    """Begin a batch: lock what it will take from, and look which of its keys are answered already."""
+    connection, desk = seat.next_lane(), seat.desk
+    transaction = connection.transaction()
+    await transaction.start()
+    commands = [envelope.command for envelope in envelopes]
+    known = await store.answered(connection, commands)
+    known.update(in_flight)
+    now_us = await store.clock_us(connection)
+    fresh = [command for command in commands if (command.party_id, command.key) not in known]
+    await lines.meet(connection, desk, fresh)
+    wanted = desk.begin(fresh, now_us)
+    accounts = await store.lock_accounts(connection, wanted) if wanted else {}
+    return Prepared(connection, transaction, envelopes, known, accounts)
+
+
+def decide(seat: Seat, prepared: Prepared, stream_id: str) -> Decided:
+    """Answer each command: with the stored answer when its key is known, else by deciding it.
+
+    Whatever exception leaves here or `write`, the desk must be thrown away: it is
+    ahead of the database.
     """
-    connection, lease, desk = seat.connection, seat.lease, seat.desk
-    async with connection.transaction():
-        now_us = await store.lock_lease(connection, lease)
-        if any(command.instrument_id not in desk.instruments for command in commands):
-            await store.add_instruments(connection, desk, seat.shards)
-        known = await store.answered(connection, commands)
-        fresh = [command for command in commands if (command.party_id, command.key) not in known]
-        accounts = await store.lock_accounts(connection, desk.begin(fresh, now_us)) if fresh else {}
-
-        result, entries = _decide(desk, commands, known, accounts)
-
-        if entries:
-            await store.write(connection, lease, desk, entries, stream_id)
-        else:
-            await renew(connection, lease)
-    result.changes, result.seq, result.taken = desk.changes, lease.last_seq, len(entries)
-    return result
-
-
-def _decide(
-    desk: Desk,
-    commands: Sequence[Command],
-    known: dict[tuple[int, str], tuple[bytes, bytes]],
-    accounts: dict[int, Account],
-) -> tuple[Result, list[store.Entry]]:
-    """Answer each command: with the stored answer when its key is known, else by deciding it."""
-    desk.accounts = accounts
-    result, entries = Result(), []
-    for command in commands:
+    desk, known = seat.desk, prepared.known
+    desk.accounts = prepared.accounts
+    answers, entries, made = [], [], {}
+    for envelope in prepared.envelopes:
+        command = envelope.command
         place = (command.party_id, command.key)
         if place in known:
             body_hash, answer = known[place]
-            result.answers.append(answer if body_hash == command.body_hash else encode(_key_reused(command)))
+            answers.append(answer if body_hash == command.body_hash else encode(_key_reused(command)))
             continue
         seq, decided = desk.apply(command)
         answer = encode(decided)
-        entries.append(store.Entry(seq, command, encode(command), answer, moment(desk.now_us)))
-        known[place] = (command.body_hash, answer)
-        result.answers.append(answer)
-    return result, entries
+        stored = envelope.stored if isinstance(envelope, Received) else encode(command)
+        entries.append(store.Entry(seq, command, stored, answer))
+        known[place] = made[place] = (command.body_hash, answer)
+        answers.append(answer)
+    desk.end(entry.command for entry in entries)
+    parameters = store.parameters(seat.lease, desk, entries, stream_id) if entries else None
+    return Decided(
+        prepared.connection,
+        prepared.transaction,
+        prepared.envelopes,
+        answers,
+        feed.news(desk, seat.lease.epoch),
+        len(entries),
+        stream_id,
+        parameters,
+        frozenset(desk.changes.holds) | prepared.accounts.keys(),
+        made,
+        desk.changes,
+    )
 
 
-async def run_refused(seat: Seat, command: Command, stream_id: str) -> Result:
-    """Journal a refusal for a command that could not be written, so that it is answered once and for ever."""
-    connection, lease, desk = seat.connection, seat.lease, seat.desk
-    async with connection.transaction():
-        desk.begin([], await store.lock_lease(connection, lease))
-        desk.seq += NUMBERS
-        answer = refused(command)
-        entry = store.Entry(desk.seq, command, encode(command), answer, moment(desk.now_us))
-        await store.write(connection, lease, desk, [entry], stream_id)
-    return Result([answer], desk.changes, lease.last_seq, 1)
+async def write(seat: Seat, decided: Decided) -> None:
+    """Write a batch and commit it.
+
+    Raises:
+        Fenced: another engine has taken the shard; nothing was committed.
+    """
+    if decided.changes.legs or decided.changes.resolved:
+        await frozen.write(decided.connection, seat.lease.shard, decided.changes)
+    if (handed := decided.changes.handed) is not None:
+        await sharding.assign(decided.connection, handed.unit, former=seat.lease.shard, shard=handed.shard)
+    if decided.parameters is None:
+        await renew(decided.connection, seat.lease)
+    else:
+        store.check_fence(await decided.connection.fetchval(store.WRITE, *decided.parameters), seat.lease)
+    if handed is not None:
+        failpoint("engine.handing_over")
+    await decided.transaction.commit()
+    if handed is not None:
+        failpoint("engine.handed_over")
+        handover.let_go(seat.desk, handed)
+
+
+def decide_refused(seat: Seat, prepared: Prepared, stream_id: str) -> Decided:
+    """Refuse a command that could not be written, so that it is answered once and for ever."""
+    (envelope,) = prepared.envelopes
+    desk, command = seat.desk, envelope.command
+    desk.seq += NUMBERS
+    answer = refused(command)
+    entry = store.Entry(desk.seq, command, encode(command), answer)
+    desk.end([command])
+    parameters = store.parameters(seat.lease, desk, [entry], stream_id)
+    return Decided(
+        prepared.connection, prepared.transaction, prepared.envelopes, [answer], feed.news(desk, seat.lease.epoch), 1,
+        stream_id, parameters, frozenset(), {}, desk.changes,
+    )  # fmt: skip
 
 
 def refused(command: Command) -> bytes:

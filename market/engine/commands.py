@@ -4,8 +4,36 @@ from typing import Literal
 
 import msgspec
 
+from market.rules import RuleProfile
+
 Side = Literal["buy", "sell"]
-TimeInForce = Literal["gtc", "gtd", "ioc", "fok"]
+TimeInForce = Literal["gtc", "gtd", "day", "ioc", "fok"]
+SelfTrade = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"]
+StatedBy = Literal["officer", "schedule", "switch"]
+State = Literal["pre_open", "auction", "open", "paused", "cancel_only", "halted", "closed"]
+
+
+class Decay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An ask that falls from its price by ``step_minor`` every ``every_us``, down to ``floor_minor``."""
+
+    floor_minor: int
+    step_minor: int
+    every_us: int
+
+
+class Conditions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """What makes an order more than a plain one. Quantities are lots, prices minor units per lot."""
+
+    display: int | None = None
+    """Lots that an iceberg shows at a time."""
+    minimum: int | None = None
+    """The smallest execution that is wanted."""
+    all_or_none: bool = False
+    stop_minor: int | None = None
+    """Waits until a trade happens at this price or beyond."""
+    peg_offset_minor: int | None = None
+    """Follows the reference price at this distance; the order's own price is the worst it may come to."""
+    decay: Decay | None = None
 
 
 class PlaceOrder(msgspec.Struct, frozen=True, tag="place", omit_defaults=True, forbid_unknown_fields=True):
@@ -30,8 +58,80 @@ class PlaceOrder(msgspec.Struct, frozen=True, tag="place", omit_defaults=True, f
     expires_at_us: int | None = None
     proceeds_account_id: int | None = None
     line_id: int | None = None
+    """The line that receives a purchase, or gives what is sold."""
     custody_id: int | None = None
     payment_id: int | None = None
+    self_trade: SelfTrade = "cancel_newest"
+    conditions: Conditions | None = None
+    line: "LineFacts | None" = None
+
+
+class LineFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a carrier's rules ask of a line: its kind of plan and its province."""
+
+    plan: str
+    province: str
+
+
+class PlaceTogether(msgspec.Struct, frozen=True, tag="together", omit_defaults=True, forbid_unknown_fields=True):
+    """Place several orders of one shard: all of them, or none when one is refused. Their own keys are not used.
+
+    ``linked`` makes two of them cancel one another: whatever ends one, or trades a
+    part of it, ends the other. They share one hold, the larger.
+    """
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    """That of the first, by which the command finds its shard."""
+    orders: tuple[PlaceOrder, ...]
+    linked: bool = False
+
+
+class PlaceBasket(msgspec.Struct, frozen=True, tag="basket", omit_defaults=True, forbid_unknown_fields=True):
+    """Trade several instruments of one shard at once under one limit. The keys of the legs are not used.
+
+    ``limit_minor`` is the most to pay for all of them, fees included; negative, the
+    least to get. A leg's price is the worst that it may trade at.
+    """
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    """That of the first leg, by which the command finds its shard."""
+    legs: tuple[PlaceOrder, ...]
+    limit_minor: int
+    all_or_none: bool = True
+
+
+class PrepareLegs(msgspec.Struct, frozen=True, tag="prepare", omit_defaults=True, forbid_unknown_fields=True):
+    """Promise to trade a shard's legs of a basket whole, as its books are now, until the basket is decided."""
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    basket_id: int
+    legs: tuple[PlaceOrder, ...]
+
+
+class ResolveLegs(msgspec.Struct, frozen=True, tag="resolve", omit_defaults=True, forbid_unknown_fields=True):
+    """Trade the legs that were prepared, or let go of them. Of the engine itself: ``legs`` are what it promised.
+
+    The time asks nothing before it: the books are as they were when the legs were prepared.
+    """
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    basket_id: int
+    committed: bool
+    legs: tuple[PlaceOrder, ...]
+    at_us: int = 0
+    """When they were prepared: the moment by which carriers' rules count them."""
 
 
 class CancelOrder(msgspec.Struct, frozen=True, tag="cancel", omit_defaults=True, forbid_unknown_fields=True):
@@ -43,6 +143,19 @@ class CancelOrder(msgspec.Struct, frozen=True, tag="cancel", omit_defaults=True,
     instrument_id: int
     order_id: int
     version: int | None = None
+
+
+class CancelAll(msgspec.Struct, frozen=True, tag="cancel_all", omit_defaults=True, forbid_unknown_fields=True):
+    """Cancel all that a party has open in an instrument, of one side or of both."""
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    owner_id: int
+    """Whose orders: the party's own, unless the house asks."""
+    side: Side | None = None
+    reason: str = "cancelled"
 
 
 class AmendOrder(msgspec.Struct, frozen=True, tag="amend", omit_defaults=True, forbid_unknown_fields=True):
@@ -59,7 +172,7 @@ class AmendOrder(msgspec.Struct, frozen=True, tag="amend", omit_defaults=True, f
 
 
 class ExpireOrders(msgspec.Struct, frozen=True, tag="expire", omit_defaults=True, forbid_unknown_fields=True):
-    """End every order of the instrument whose time has come. Asked by the scheduler."""
+    """Do what the time asks of an instrument: end orders that are due, lower falling asks, end a pause."""
 
     party_id: int
     key: str
@@ -68,16 +181,70 @@ class ExpireOrders(msgspec.Struct, frozen=True, tag="expire", omit_defaults=True
 
 
 class SetState(msgspec.Struct, frozen=True, tag="state", omit_defaults=True, forbid_unknown_fields=True):
-    """Open, halt or close an instrument. Closing ends all its orders for good."""
+    """Bring an instrument into a state. Opening what collects is an auction; closing ends all orders for good.
+
+    The plan (``schedule``) never opens what an officer has stopped. The switch for the whole
+    market halts with ``halted``, and with ``open`` restores what stood before it.
+    """
 
     party_id: int
     key: str
     body_hash: bytes
     instrument_id: int
-    state: Literal["open", "cancel_only", "halted", "closed"]
+    state: State
+    by: StatedBy = "officer"
+    call_ends_us: int | None = None
+    """When the auction for which orders are collected is held at the earliest, microseconds since the epoch."""
 
 
-Command = PlaceOrder | CancelOrder | AmendOrder | ExpireOrders | SetState
+class EnactRules(msgspec.Struct, frozen=True, tag="rules", omit_defaults=True, forbid_unknown_fields=True):
+    """Match an instrument by a carrier's rule profile from here on; orders that it keeps from delivery end."""
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    profile_id: int
+    terms: RuleProfile
+
+
+class HandOver(msgspec.Struct, frozen=True, tag="hand_over", omit_defaults=True, forbid_unknown_fields=True):
+    """Give all instruments of a unit (`market.sharding`) to another shard."""
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    """One of them, by which the command finds the shard that has them."""
+    unit: str
+    shard: int
+    """Who gets them."""
+
+
+Basket = PlaceBasket | PrepareLegs | ResolveLegs
+Command = (
+    Basket
+    | PlaceOrder
+    | PlaceTogether
+    | CancelOrder
+    | CancelAll
+    | AmendOrder
+    | ExpireOrders
+    | SetState
+    | HandOver
+    | EnactRules
+)
+
+
+def instruments_of(command: Command) -> tuple[int, ...]:
+    """The instruments whose books a command is about, each once; a handover changes none."""
+    if isinstance(command, HandOver):
+        return ()
+    if isinstance(command, PlaceTogether):
+        return tuple(dict.fromkeys(order.instrument_id for order in command.orders)) or (command.instrument_id,)
+    if isinstance(command, Basket):
+        return tuple(dict.fromkeys(leg.instrument_id for leg in command.legs)) or (command.instrument_id,)
+    return (command.instrument_id,)
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -86,6 +253,13 @@ class Filled(msgspec.Struct, frozen=True):
     trade_id: int
     price_minor: int
     quantity: int
+
+
+class Auctioned(msgspec.Struct, frozen=True):
+    """What an auction came to: its one price and the lots traded at it."""
+
+    price_minor: int
+    volume: int
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,6 +278,11 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int = 0
     ended_orders: int = 0
     fills: tuple[Filled, ...] = ()
+    orders: "tuple[Answer, ...]" = ()
+    """Of several orders placed together, how each stands; of a basket, its legs."""
+    net_minor: int = 0
+    """What a basket, or a leg of one, comes to: to pay, negative to get, fees included."""
+    auction: "Auctioned | None" = None
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -114,10 +293,31 @@ class Envelope(msgspec.Struct, frozen=True):
     number: int
 
 
+class Received(Envelope, frozen=True):
+    """An entry as it was read, with the command's own bytes, which the journal keeps."""
+
+    stored: bytes = b""
+
+
+class _Sealed(msgspec.Struct, frozen=True):
+    """An entry of which the command is not looked into yet."""
+
+    command: msgspec.Raw
+    reply_to: str
+    number: int
+
+
 encode = msgspec.json.Encoder().encode
-decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_command: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 decode_answer = msgspec.json.Decoder(Answer).decode
+_decode_sealed = msgspec.json.Decoder(_Sealed).decode
+
+
+def decode_envelope(entry: bytes) -> Received:
+    """Read an entry of the stream. Raises msgspec.DecodeError or RecursionError."""
+    sealed = _decode_sealed(entry)
+    stored = bytes(sealed.command)
+    return Received(decode_command.decode(stored), sealed.reply_to, sealed.number, stored)
 
 
 def stream_of(shard: int) -> str:
@@ -148,7 +348,13 @@ class BookUpdate(msgspec.Struct, frozen=True):
     bids: list[tuple[int, int, int]]
     asks: list[tuple[int, int, int]]
     trades: list[tuple[int, int, int, int, int]]
-    """(trade id, price, lots, taker side 1 buy or 2 sell, microseconds since the epoch), oldest first."""
+    """(trade id, price, lots, taker side 1 buy or 2 sell or 0 neither, microseconds since the epoch), oldest first."""
+    prev: int = 0
+    """The number of the update of this instrument before; 0 when there was none under this epoch."""
+    changes: list[tuple[int, int, int, int]] = []
+    """(side 1 buy or 2 sell, price, lots, orders) of every level that is not as it was; 0 lots: it is gone."""
+    at_us: int = 0
+    """The batch's time, microseconds since the epoch."""
 
 
 decode_book = msgspec.json.Decoder(BookUpdate).decode

@@ -20,10 +20,17 @@ _TAKE = """
 update engine_lease set epoch = epoch + 1, holder = $2, backend_pid = pg_backend_pid(), renewed_at = clock_timestamp()
 where shard = $1 and (
     holder in ('', $2) or renewed_at < clock_timestamp() - make_interval(secs => $3)
-    or not exists (select from pg_stat_activity where pid = backend_pid)
+    or not exists (select from pg_stat_activity where application_name = left($4 || holder, 63))
 )
 returning epoch, stream_id, last_seq, last_trade, last_link, last_hash
 """
+_END = """
+select pg_terminate_backend(old.pid) from engine_lease
+join pg_stat_activity old on old.application_name = left($3 || holder, 63)
+join pg_stat_activity own on own.pid = pg_backend_pid() and old.backend_start < own.backend_start
+where shard = $1 and renewed_at < clock_timestamp() - make_interval(secs => $2)
+"""
+"""Ends what an earlier engine left behind, also one of our own name: only what began before this connection."""
 
 
 class Fenced(Exception):
@@ -43,6 +50,11 @@ class Lease:
     last_hash: bytes
 
 
+def application_name(holder: str) -> str:
+    """How an engine's connections are known in the database, so that all of a dead holder's can be ended."""
+    return f"engine {holder}"[:63]  # PostgreSQL keeps no more
+
+
 async def take(connection: asyncpg.Connection, shard: int, holder: str) -> Lease | None:
     """Take the lease under a new epoch, or give None while another holder is alive.
 
@@ -53,13 +65,13 @@ async def take(connection: asyncpg.Connection, shard: int, holder: str) -> Lease
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await connection.execute(_ENSURE, shard, GENESIS)
-            row = await connection.fetchrow(_TAKE, shard, holder, float(LEASE_SECONDS))
+            row = await connection.fetchrow(_TAKE, shard, holder, float(LEASE_SECONDS), application_name(""))
     except (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
         await connection.execute(
-            "select pg_terminate_backend(backend_pid::int) from engine_lease where shard = $1 "
-            "and backend_pid <> pg_backend_pid() and renewed_at < clock_timestamp() - make_interval(secs => $2)",
+            _END,
             shard,
             float(LEASE_SECONDS),
+            application_name(""),
         )
         return None
     return None if row is None else Lease(shard, *row)

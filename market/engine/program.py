@@ -6,12 +6,12 @@ import sys
 
 import structlog
 import uvloop
-from redis.asyncio import Redis
 
 from market import logs
 from market.engine.engine import Engine
 from market.engine.lease import Fenced
 from market.settings import Settings
+from market.transport import open_redis
 
 log = structlog.get_logger()
 
@@ -27,8 +27,8 @@ def main(settings: Settings, shard: int, shards: int) -> None:
 
 
 async def _serve(settings: Settings, shard: int, shards: int) -> None:
-    redis = Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=5)
-    engine = Engine(settings.database_dsn, redis, shard, shards)
+    redis = open_redis(settings.redis_url, socket_timeout=10, socket_connect_timeout=5)
+    engine = Engine(settings.database_dsn, redis, shard, shards, owns_process=True)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stopping.set)

@@ -1,42 +1,49 @@
 """An order as the engine keeps it, and what a batch has changed."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import TYPE_CHECKING
+
+from market.engine.instruments import Standing
+from matching.orders import Order
+
+if TYPE_CHECKING:
+    from market.engine.handover import Handed
+
+MODULUS = 2**64
+"""A state hash is a sum of `matching.orders.mark` modulo this."""
 
 
-@dataclass(slots=True)
-class Record:
-    """An order with all that the books need beside the matching: its fields are the columns of ``orders``."""
+@dataclass(slots=True, eq=False)
+class Record(Order):
+    """An order with all that the books need beside the matching. While it rests, the instrument's book moves it.
 
-    id: int
-    instrument_id: int
-    party_id: int
-    group_id: int
-    side: int
-    price_minor: int
-    quantity: int
-    open: int
-    filled: int
-    time_in_force: str
-    market: bool
-    post_only: bool
-    expires_at: datetime | None
-    fee_basis_points: int
-    fee_minimum_minor: int
-    account_id: int
-    proceeds_account_id: int | None
-    line_id: int | None
-    custody_id: int | None
-    payment_id: int | None
-    state: str
-    reason: str | None
-    version: int
-    priority: int
-    created_at: datetime
-    updated_at: datetime
+    Times are microseconds since the epoch.
+    """
 
+    instrument_id: int = 0
+    market: bool = False
+    fee_basis_points: int = 0
+    fee_minimum_minor: int = 0
+    account_id: int = 0
+    proceeds_account_id: int | None = None
+    line_id: int | None = None
+    custody_id: int | None = None
+    payment_id: int | None = None
+    limit_minor: int = 0
+    """The price that its hold was taken at: its own, or the worst that it may come to."""
+    rides: bool = False
+    """Whether its linked sibling holds for both."""
+    state: str = "open"
+    reason: str | None = None
+    version: int = 1
+    created_us: int = 0
+    marked: int = 0
+    """Its part in the state hash as it was last added up."""
 
-COLUMNS = tuple(Record.__dataclass_fields__)
+    def __post_init__(self) -> None:
+        # The class that `slots` made anew is another than the one that `super()` would look for.
+        Order.__post_init__(self)
+        assert self.is_whole(), self
 
 
 @dataclass(slots=True)
@@ -50,10 +57,11 @@ class Trade:
     buy: Record
     sell: Record
     taker_side: int
+    """1 when the buyer came to the seller, 2 the other way round, 0 in an auction."""
     fee_minor: int
     carrier: str | None
     units: int
-    at: datetime
+    at_us: int
 
 
 @dataclass(slots=True)
@@ -62,16 +70,24 @@ class Changes:
 
     placed: dict[int, Record] = field(default_factory=dict)
     changed: dict[int, Record] = field(default_factory=dict)
+    """Orders that were open before the batch."""
     trades: list[Trade] = field(default_factory=list)
     instructions: list[tuple[str, int, str]] = field(default_factory=list)
     """(kind, subject id, lane)"""
-    holds: dict[tuple[int, int], int] = field(default_factory=dict)
-    """(journal number, account id) to the amount newly held; negative when given back."""
-    states: dict[int, str] = field(default_factory=dict)
-    surveillance: list[tuple[str, int, int, int | None, str, datetime]] = field(default_factory=list)
-    """(kind, party id, instrument id, order id, detail, at)"""
+    holds: dict[int, int] = field(default_factory=dict)
+    """Account id to the amount newly held; negative when given back."""
+    states: dict[int, Standing] = field(default_factory=dict)
+    """Instrument id to how it stands now."""
+    surveillance: list[tuple[str, int, int, int | None, str, int]] = field(default_factory=list)
+    """(kind, party id, instrument id, order id, detail, at in microseconds)"""
+    legs: list[tuple[int, int, int, int, bytes, int]] = field(default_factory=list)
+    """Legs that were prepared: (basket id, number, account id, amount held, the leg as it will be placed, at in us)"""
+    resolved: list[tuple[int, str]] = field(default_factory=list)
+    """(basket id, what became of its legs)"""
     instruments: set[int] = field(default_factory=set)
     parties: set[int] = field(default_factory=set)
+    handed: "Handed | None" = None
+    """The unit that another shard is to have."""
 
     def touch(self, record: Record) -> None:
         if record.id not in self.placed:

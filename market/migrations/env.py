@@ -6,7 +6,10 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import market.tables  # noqa: F401 - the tables register themselves
+import market.basket_tables  # noqa: F401 - the tables register themselves
+import market.line_tables  # noqa: F401 - the same
+import market.session_tables  # noqa: F401 - the same
+import market.tables  # noqa: F401 - the same
 import settlement.ledger_tables  # noqa: F401 - the same
 import settlement.tables  # noqa: F401 - the same
 from settlement.base import Base

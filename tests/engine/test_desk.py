@@ -51,15 +51,21 @@ class Market(RuleBasedStateMachine):
             self.unsettled[trade.buy.account_id] += trade.price_minor * trade.quantity
             self.unsettled[trade.sell.account_id] += trade.units
             assert trade.buy.group_id != trade.sell.group_id
-            assert trade.sell.price_minor <= trade.price_minor <= trade.buy.price_minor
+            assert trade.sell.price <= trade.price_minor <= trade.buy.price
             assert 0 < trade.fee_minor < trade.price_minor * trade.quantity
         if answer.order_id == seq:
             self.known.append((command.party_id, seq))
         return answer
 
     def _apply(self, command: Command, wanted: set[int]) -> tuple[int, Answer]:
+        """What was not locked is only given back, as the balances' rows are: by the change alone."""
         self.desk.accounts = {account: self.accounts[account] for account in wanted if account in self.accounts}
-        return self.desk.apply(command)
+        decided = self.desk.apply(command)
+        for account, amount in self.desk.changes.holds.items():
+            if account not in self.desk.accounts:
+                self.accounts[account].hold(amount)
+        self.desk.end([command])
+        return decided
 
     def key(self) -> str:
         self.keys += 1
@@ -126,7 +132,7 @@ class Market(RuleBasedStateMachine):
     def held_amounts_are_what_open_orders_and_trades_need(self) -> None:
         need: dict[int, int] = defaultdict(int, self.unsettled)
         for record in self.desk.records.values():
-            worth = record.price_minor * record.open if record.side == Side.BUY else record.open * 100
+            worth = record.price * record.open if record.side == Side.BUY else record.open * 100
             need[record.account_id] += worth
         assert {account: one.held for account, one in self.accounts.items()} == {
             account: need[account] for account in self.accounts
@@ -143,10 +149,10 @@ class Market(RuleBasedStateMachine):
         book = self.desk.instruments[1].book
         resting = {order.id: (order.price, order.open, order.quantity) for order in book.open_orders()}
         assert resting == {
-            record.id: (record.price_minor, record.open, record.quantity) for record in self.desk.records.values()
+            record.id: (record.price, record.open, record.quantity) for record in self.desk.records.values()
         }
         assert book.best_bid is None or book.best_ask is None or book.best_bid < book.best_ask
-        assert sum(self.desk.open_of.values()) == len(resting)
+        assert sum(map(len, self.desk.orders_of.values())) == len(resting)
 
 
 TestMarket = Market.TestCase

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from market.engine.commands import AmendOrder, CancelOrder, ExpireOrders, SetState
-from market.engine.desk import microseconds, moment
+from market.engine.times import microseconds, moment
 from market.refusals import KeyReused
 from tests.engine.factories import Floor
 

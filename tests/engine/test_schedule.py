@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from market.database import connect, sessions
-from market.engine.desk import microseconds
+from market.engine.times import microseconds
 from market.schedule import keep_time
 from market.venue import Venue
 from tests.engine.factories import Floor
+from tests.web.making import settings_of
 
 
 async def test_instruments_close_and_orders_end_when_their_time_has_come(floor: Floor) -> None:
@@ -17,7 +18,7 @@ async def test_instruments_close_and_orders_end_when_their_time_has_come(floor: 
     timed = await floor.place(seller, "sell", 50, 3, time_in_force="gtd", expires_at_us=soon)
     lasting = await floor.place(seller, "sell", 300, 5, instrument_id=2)
     engine = connect(floor.dsn.replace("postgresql://", "postgresql+asyncpg://"))
-    venue = cast("Venue", SimpleNamespace(sessions=sessions(engine), gateway=floor.gateway))
+    venue = cast("Venue", SimpleNamespace(sessions=sessions(engine), gateway=floor.gateway, settings=settings_of()))
 
     early = await keep_time(venue, datetime.now(UTC))
     late = await keep_time(venue, datetime(2030, 2, 1, tzinfo=UTC))

@@ -20,13 +20,24 @@ BREACHES = {
     "L6": "alter table posting disable trigger posting_is_append_only",
     "L8": "update delivery set status = 'settled' where id = (select min(id) from delivery)",
     "L9": "update posting set available_change = available_change + 100 where kind = 60 and account_id > 100",
-    "B1": "update orders set filled = filled - 1 where id = (select min(id) from orders where filled > 0)",
-    "B3": "update orders set price_minor = 1000 where side = 1 and state = 'open'",
-    "B4": """update orders set group_id = (select group_id from orders s join trade on sell_order_id = s.id
-        where buy_order_id = orders.id limit 1) where id = (select min(buy_order_id) from trade)""",
+    "B1": """update ended_order set filled = filled - 1, state = 'cancelled'
+        where id = (select min(id) from ended_order where filled > 0)""",
+    "B3": "update open_order set price_minor = 1000 where side = 1",
+    "B4": """update ended_order set group_id = (select group_id from orders s join trade on sell_order_id = s.id
+        where buy_order_id = ended_order.id limit 1)
+        where id = (select min(buy_order_id) from trade join ended_order on ended_order.id = buy_order_id)""",
     "B5": "update trade set quantity = quantity + 1 where id = (select max(id) from trade)",
-    "B8": "delete from journal where seq = (select max(buy_order_id) from trade)",
+    "B8": "delete from journal where seq = (select max(priority) from orders)",
     "B10": "update journal set epoch = 99 where seq = (select min(seq) from journal)",
+    "B11": """insert into basket_leg (basket_id, shard, number, account_id, held, asked, promised_us, state)
+        values (1, 0, 0, 1, 1, '', 0, 'filled')""",
+    "R1": """with profile as (insert into rule_profile (carrier, effective_from, terms)
+            values ('CMCC', '2020-01-01', '{"receipts_a_month": 1}') returning id
+        ), in_force as (
+            insert into enactment (instrument_id, rule_profile_id, at) select 1, id, '2020-01-01' from profile)
+        update delivery set carrier = 'CMCC', receiver_line_id = 1, coin_account_id = null""",
+    "R2": """insert into line_usage (line_id, day, sent_today, received_today, received_today_mb, sent_month,
+        received_month, received_month_mb) select 1, current_date - '1970-01-01'::date, 0, 0, 0, 1, 0, 0""",
     "T2": "update instruction set status = 'done' where kind = 'deliver'",
     "T3": "update delivery set status = 'refunded' where id = (select max(id) from delivery)",
     "T7": """with paid as (insert into payment (party_id, key, kind, account_id, amount_minor, captured_minor, currency,

@@ -10,26 +10,23 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from market.engine import batch, engine, program, store
-from market.engine.batch import Seat
-from market.engine.commands import Envelope
+from market.engine import engine, feed, program, store
+from market.engine.batch import Decided, Seat
 from market.engine.engine import Engine
 from market.settings import Settings
 from settlement import failpoints
 
 
 class HastyEngine(Engine):
-    """An engine with a planted fault: it answers when its writes are done, before they are committed."""
+    """An engine with a planted fault: it answers when it has decided, before that is committed."""
 
-    async def _take(self, seat: Seat, envelopes: Sequence[Envelope], stream_id: str) -> Seat:
-        async with seat.connection.transaction():
-            result = await batch.run(seat, [envelope.command for envelope in envelopes], stream_id)
-            await self._tell(seat, envelopes, result)
-        return seat
+    async def _write(self, seat: Seat, decided: Decided) -> None:
+        await feed.announce(self.redis, self.shard, decided.envelopes, decided.answers, decided.news, decided.stream_id)
+        await super()._write(seat, decided)
 
 
 def _answers_before_the_commit() -> None:
@@ -43,13 +40,13 @@ def _stops_before_a_batch() -> None:
 
 def _stops_before_the_commit() -> None:
     """Stopped inside its transaction, with everything written and the lease row locked."""
-    write, stop = store.write, _stop_once()
+    check_fence, stop = store.check_fence, _stop_once()
 
-    async def write_and_stop(*given: Any) -> None:
-        await write(*given)
+    def check_and_stop(*given: Any) -> None:
+        check_fence(*given)
         stop("")
 
-    store.write = write_and_stop  # type: ignore[assignment]
+    store.check_fence = check_and_stop  # type: ignore[assignment]
 
 
 def _stop_once() -> Callable[[str], None]:

@@ -133,5 +133,5 @@ class Town:
         )
         assert not await self.rows(
             "select account.id from account left join posting on account_id = account.id group by account.id"
-            " having coalesce(sum(available_change), 0) <> available or coalesce(sum(held_change), 0) <> held"
+            " having coalesce(sum(available_change + held_change), 0) <> available + held or held < 0"
         )

@@ -1,11 +1,12 @@
 """Books drawn as tables: a line for each price, best asks lowest, and each order as `#id lots` in its queue."""
 
 import re
+from collections.abc import Sequence
 from textwrap import dedent
 from typing import Any
 
 from matching.book import Book
-from matching.orders import Fill, Order, Side, TimeInForce
+from matching.orders import Advance, Effect, Ended, Fill, Order, Side, TimeInForce, Traits
 
 
 def an_order(order_id: int, words: str, **other: Any) -> Order:
@@ -48,6 +49,25 @@ def told(fills: tuple[Fill, ...]) -> list[str]:
     return [f"#{fill.maker.id} {fill.quantity} at {fill.price}" for fill in fills]
 
 
+def happened(effects: Sequence[Effect]) -> list[str]:
+    """Effects in words like "ended #3 expired": the kind, the order, and what else it tells."""
+    return [
+        " ".join([type(effect).__name__.lower(), *(f"#{p.id}" if isinstance(p, Order) else str(p) for p in effect)])
+        for effect in effects
+    ]
+
+
+def special(order_id: int, words: str, **other: Any) -> Order:
+    """An order as in `an_order`, with its traits by name."""
+    traits = {name: other.pop(name) for name in list(other) if name in Traits.__dataclass_fields__}
+    return an_order(order_id, words, traits=Traits(**traits), **other)
+
+
+def ended(advance: Advance) -> list[int]:
+    return [effect.order.id for effect in advance.effects if isinstance(effect, Ended)]
+
+
 IOC = TimeInForce.IOC
 FOK = TimeInForce.FOK
 GTD = TimeInForce.GTD
+DAY = TimeInForce.DAY

@@ -4,7 +4,7 @@ import pytest
 
 from matching.book import Book
 from matching.refusals import AmendBelowFilled, AmendWouldCross, UnknownOrder
-from tests.matching.tables import GTD, a_book, an_order, drawn, table, told
+from tests.matching.tables import GTD, a_book, an_order, drawn, ended, table, told
 
 QUEUE = "sell 101 | #1 5, #2 5"
 
@@ -102,8 +102,8 @@ def test_an_amended_order_still_expires_once() -> None:
     book.place(an_order(1, "buy 5 at 100", time_in_force=GTD, expires_at=10))
     book.amend(1, price=99, quantity=5)
 
-    assert [order.id for order in book.expired(10)] == [1]
-    assert book.expired(10) == []
+    assert ended(book.advance(10)) == [1]
+    assert ended(book.advance(10)) == []
 
 
 def test_only_an_open_order_can_be_amended() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from matching.book import Book
 from matching.refusals import CrossedBook, DuplicateOrder, UnknownOrder
-from tests.matching.tables import FOK, GTD, IOC, a_book, an_order, drawn, orders_of, table, told
+from tests.matching.tables import FOK, GTD, IOC, a_book, an_order, drawn, ended, orders_of, table, told
 
 
 def test_an_order_that_meets_nobody_waits_at_its_price() -> None:
@@ -12,7 +12,7 @@ def test_an_order_that_meets_nobody_waits_at_its_price() -> None:
 
     placement = book.place(an_order(2, "buy 3 at 104"))
 
-    assert placement == ((), "open", None)
+    assert placement == ((), "open", None, ())
     assert drawn(book) == table("""
         sell 105 | #1 5
         buy  104 | #2 3
@@ -101,7 +101,7 @@ def test_an_immediate_order_with_nothing_in_reach_is_cancelled_whole() -> None:
 
     placement = book.place(an_order(2, "buy 8 at 101", time_in_force=IOC))
 
-    assert placement == ((), "cancelled", "ioc_remainder")
+    assert placement == ((), "cancelled", "ioc_remainder", ())
     assert drawn(book) == "sell 105 | #1 5"
 
 
@@ -127,7 +127,7 @@ def test_fill_or_kill_takes_nothing_when_not_all_is_in_reach(words: str) -> None
 
     placement = book.place(an_order(3, words, time_in_force=FOK))
 
-    assert placement == ((), "cancelled", "fok_unfilled")
+    assert placement == ((), "cancelled", "fok_unfilled", ())
     assert drawn(book) == before
 
 
@@ -136,7 +136,7 @@ def test_post_only_never_takes() -> None:
 
     placement = book.place(an_order(2, "buy 1 at 101", post_only=True))
 
-    assert placement == ((), "cancelled", "post_only_would_cross")
+    assert placement == ((), "cancelled", "post_only_would_cross", ())
     assert drawn(book) == "sell 101 | #1 5"
 
 
@@ -153,7 +153,7 @@ def test_a_self_trade_cancels_the_newest_and_leaves_the_resting_order(same: dict
 
     placement = book.place(an_order(2, "buy 5 at 101", **same))
 
-    assert placement == ((), "cancelled", "self_trade")
+    assert placement == ((), "cancelled", "self_trade", ())
     assert drawn(book) == "sell 101 | #1 5"
 
 
@@ -253,10 +253,10 @@ def test_orders_expire_at_their_time_by_time_and_then_by_id() -> None:
         book.place(an_order(order_id, "buy 1 at 100", time_in_force=GTD, expires_at=expires_at))
     book.place(an_order(5, "buy 1 at 100"))
 
-    assert [order.id for order in book.expired(9)] == []
-    assert [order.id for order in book.expired(20)] == [2, 3, 4]
+    assert ended(book.advance(9)) == []
+    assert ended(book.advance(20)) == [2, 3, 4]
     assert drawn(book) == "buy  100 | #1 1, #5 1"
-    assert [order.id for order in book.expired(1_000)] == [1]
+    assert ended(book.advance(1_000)) == [1]
 
 
 def test_an_order_that_left_before_its_time_does_not_expire_as_well() -> None:
@@ -266,7 +266,7 @@ def test_an_order_that_left_before_its_time_does_not_expire_as_well() -> None:
     book.cancel(2)
     book.place(an_order(4, "sell 1 at 100"))
 
-    assert [order.id for order in book.expired(10)] == [3]
+    assert ended(book.advance(10)) == [3]
 
 
 def test_an_expiry_belongs_to_the_order_and_not_to_its_number() -> None:
@@ -275,8 +275,8 @@ def test_an_expiry_belongs_to_the_order_and_not_to_its_number() -> None:
     book.cancel(1)
     book.place(an_order(1, "buy 1 at 100", time_in_force=GTD, expires_at=20))
 
-    assert book.expired(15) == []
-    assert [order.id for order in book.expired(20)] == [1]
+    assert ended(book.advance(15)) == []
+    assert ended(book.advance(20)) == [1]
 
 
 def test_expiries_of_orders_long_gone_take_no_room() -> None:
@@ -287,8 +287,8 @@ def test_expiries_of_orders_long_gone_take_no_room() -> None:
         if order_id % 10:
             book.cancel(order_id)
 
-    assert len(book._expiries) <= 2 * len(book) + 64
-    assert [order.id for order in book.expired(10_000)] == list(range(990, -1, -10))
+    assert len(book.expiries) <= 2 * len(book) + 64
+    assert ended(book.advance(10_000)) == list(range(990, -1, -10))
 
 
 def test_a_book_is_loaded_as_it_was_without_trading() -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from litestar import Litestar
@@ -9,7 +10,8 @@ from openpyxl import load_workbook
 from sqlalchemy import select
 
 from market.refusals import BadInput, Forbidden
-from market.tables import AuditLinkRow, OfficerRow
+from market.session_tables import SessionRow
+from market.tables import AuditLinkRow, InstrumentRow, OfficerRow
 from tests.pages.conftest import Browser
 
 DATA = "CMCC-CN-3001"
@@ -22,11 +24,11 @@ SignsIn = Callable[..., Awaitable[Browser]]
 def officer(page_app: Litestar, browsers: Callable[[], Browser]) -> SignsIn:
     """Sign a new officer in."""
 
-    async def enter(carrier: str | None = None) -> Browser:
+    async def enter(carrier: str | None = None, role: str = "compliance") -> Browser:
         browser = browsers()
         async with page_app.state.venue.sessions.begin() as session:
             taken = len(list(await session.scalars(select(OfficerRow.id))))
-            row = OfficerRow(login=f"officer{taken}", password_hash="-", role="compliance", carrier=carrier)
+            row = OfficerRow(login=f"officer{taken}", password_hash="-", role=role, carrier=carrier)
             session.add(row)
             await session.flush()
             number = row.id
@@ -166,4 +168,57 @@ async def test_an_officer_halts_no_other_carriers_market(officer: SignsIn) -> No
 
     response = await browser.send("/officer/markets", symbol=DATA, state="halted", reason="Because.")
 
+    assert response.status_code == Forbidden.status
+
+
+async def test_the_page_shows_how_each_market_stands_and_what_comes_next(officer: SignsIn, page_app: Litestar) -> None:
+    async with page_app.state.venue.sessions.begin() as session:
+        instrument_id = await session.scalar(select(InstrumentRow.id).where(InstrumentRow.symbol == DATA))
+        begins_at = datetime.now(UTC) + timedelta(days=1)
+        session.add(
+            SessionRow(
+                instrument_id=instrument_id,
+                kind="closing",
+                begins_at=begins_at,
+                ends_at=begins_at + timedelta(minutes=10),
+                window_seconds=60,
+            )
+        )
+    browser = await officer()
+
+    assert f'data-testid="session-{DATA}" data-next="closing"' in browser.text
+    assert 'data-testid="session-COIN" data-next="close"' in browser.text
+
+
+async def test_an_operations_officer_halts_every_market_by_a_form_and_opens_them_again(officer: SignsIn) -> None:
+    browser = await officer(role="operations")
+
+    await browser.send("/officer/markets/halt", reason="The carrier's clearing is down.", confirmed="yes")
+    assert "Every market is halted" in browser.text
+    assert {f'data-testid="halted-{symbol}"' in browser.text for symbol in (DATA, "COIN")} == {True}
+    await browser.get("/officer")
+    await browser.send("/officer/markets/open", reason="It is up again.", confirmed="yes")
+
+    assert "What the switch had halted goes on" in browser.text
+    assert 'data-testid="halted-' not in browser.text
+
+
+async def test_halting_every_market_has_to_be_confirmed(officer: SignsIn) -> None:
+    browser = await officer(role="operations")
+
+    response = await browser.send("/officer/markets/halt", reason="Because.")
+
+    assert response.status_code == BadInput.status
+    assert 'id="all-halted-confirmed-error"' in response.text
+    assert 'value="Because."' in response.text
+    assert 'data-testid="halted-' not in (await browser.get("/officer")).text
+
+
+@pytest.mark.parametrize("who", [{"role": "compliance"}, {"role": "operations", "carrier": "CMCC"}])
+async def test_only_an_operations_officer_of_the_house_has_the_switch(officer: SignsIn, who: dict[str, str]) -> None:
+    browser = await officer(**who)
+
+    assert "/officer/markets/halt" not in browser.shown
+    fields = {**browser.shown["/officer/markets"], "reason": "Because.", "confirmed": "yes"}
+    response = await browser.post("/officer/markets/halt", fields)
     assert response.status_code == Forbidden.status

@@ -1,5 +1,6 @@
 """The market's reads, over rows inserted directly."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from market import views
+from market.database import migrate
 from market.refusals import BadInput, NotFound
-from market.tables import InstrumentRow, OrderRow, SurveillanceRow, TradeRow
-from settlement.base import Base
+from market.tables import EndedOrderRow, InstrumentRow, OpenOrderRow, SurveillanceRow, TradeRow
 from settlement.ledger_tables import AccountRow, AssetRow
 from settlement.tables import DeliveryRow, InstructionRow, PaymentRow, PayoutRow
 
@@ -21,9 +22,9 @@ ANNE, BEN, CARLA = 11, 12, 13
 
 @pytest.fixture(scope="module")
 async def sessions(new_database: Callable[[str], str]) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    engine = create_async_engine(new_database("views"))
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    url = new_database("views")
+    await asyncio.to_thread(migrate, url)
+    engine = create_async_engine(url)
     yield async_sessionmaker(engine, expire_on_commit=False)
     await engine.dispose()
 
@@ -62,14 +63,14 @@ async def an_instrument(session: AsyncSession, symbol: str, **changes: Any) -> i
     return row.id
 
 
-def an_order(number: int, instrument_id: int, side: str, price: int, lots: int, **changes: Any) -> OrderRow:
+def an_order(
+    number: int, instrument_id: int, side: str, price: int, lots: int, *, state: str = "open", **changes: Any
+) -> OpenOrderRow | EndedOrderRow:
     terms: dict[str, Any] = {
         "party_id": ANNE,
         "group_id": ANNE,
-        "open": lots,
-        "filled": 0,
-        "state": "open",
         "time_in_force": "gtc",
+        "self_trade": "cancel_newest",
         "market": False,
         "post_only": False,
         "fee_basis_points": 500,
@@ -80,7 +81,12 @@ def an_order(number: int, instrument_id: int, side: str, price: int, lots: int, 
         "created_at": NOW,
         "updated_at": NOW,
     }
-    return OrderRow(
+    kind: Any = OpenOrderRow
+    if state == "open":
+        terms["open"] = lots
+    else:
+        kind, terms["state"], terms["filled"] = EndedOrderRow, state, lots if state == "filled" else 0
+    found: OpenOrderRow | EndedOrderRow = kind(
         id=number,
         instrument_id=instrument_id,
         side=1 if side == "buy" else 2,
@@ -88,6 +94,7 @@ def an_order(number: int, instrument_id: int, side: str, price: int, lots: int, 
         quantity=lots,
         **(terms | changes),
     )
+    return found
 
 
 def a_trade(number: int, instrument_id: int, price: int, lots: int, at: datetime, **changes: Any) -> TradeRow:
@@ -107,7 +114,7 @@ def a_trade(number: int, instrument_id: int, price: int, lots: int, at: datetime
 async def test_an_instrument_shows_its_best_prices_and_its_last_day(session: AsyncSession) -> None:
     gd = await an_instrument(session, "CTCC-GD-2611")
     session.add_all([an_order(1, gd, "buy", 290, 5), an_order(2, gd, "buy", 280, 5), an_order(3, gd, "sell", 310, 2)])
-    session.add(an_order(4, gd, "buy", 999, 5, state="cancelled", open=0))
+    session.add(an_order(4, gd, "buy", 999, 5, state="cancelled"))
     session.add_all(
         [
             a_trade(1, gd, 250, 9, NOW - timedelta(hours=30)),
@@ -165,7 +172,7 @@ async def test_the_book_adds_up_what_rests_at_each_price_best_first(session: Asy
             an_order(2, gd, "buy", 290, 2),
             an_order(3, gd, "buy", 280, 5),
             an_order(4, gd, "buy", 270, 5),
-            an_order(5, gd, "sell", 310, 4, open=3, filled=1),
+            an_order(5, gd, "sell", 310, 4, open=3),
             an_order(6, gd, "sell", 320, 1),
         ]
     )
@@ -227,7 +234,7 @@ async def test_orders_are_paged_by_id_and_only_ones_own(session: AsyncSession) -
     gd = await an_instrument(session, "CTCC-GD-2611")
     session.add_all(an_order(number, gd, "buy", 300, 5) for number in range(1, 6))
     session.add(an_order(6, gd, "sell", 310, 5, party_id=BEN))
-    session.add(an_order(7, gd, "sell", 310, 5, state="filled", open=0, filled=5))
+    session.add(an_order(7, gd, "sell", 310, 5, state="filled"))
     await session.flush()
 
     first = await views.orders(session, ANNE, None, None, 3)

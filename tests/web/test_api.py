@@ -317,10 +317,10 @@ async def test_the_market_is_shown_as_it_stands(market: Market) -> None:
     assert [level["price_minor"] for level in book["bids"]] == sorted(
         (each["price_minor"] for each in book["bids"]), reverse=True
     )
-    for path in ("", "/trades", "/candles?period=15m"):
+    for path in ("", "/trades", "/candles?width=15m"):
         assert (await maker.get(f"/instruments/COIN{path}")).status_code == 200
     assert (await maker.get("/instruments/NOTHING-HERE/book")).status_code == 404
-    assert (await maker.get("/instruments/COIN/candles?period=2h")).status_code == 400
+    assert (await maker.get("/instruments/COIN/candles?width=2h")).status_code == 400
 
 
 async def test_the_wallet_shows_what_is_held(market: Market) -> None:

@@ -17,6 +17,10 @@ def trade_id(text: str) -> int:
     return _id("trd_", text, "You have no such trade.")
 
 
+def basket_id(text: str) -> int:
+    return _id("bsk_", text, "You have no such basket.")
+
+
 def line_id(text: str) -> int:
     return _id("lin_", text, "You have no such line.")
 

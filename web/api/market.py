@@ -1,19 +1,44 @@
 """Market data: what everybody may see."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal
 
-from litestar import get
-from litestar.params import QueryParameter
+from litestar import Request, get
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.response import Stream
 
-from market import views
+from market import candles as kept_candles
+from market import market_data, price_index, views
+from market.parties import Member
+from market.refusals import BadInput
+from market.views import InstrumentView
+from web import feed as feeds
 from web.api import ids
-from web.api.answers import Book, CandleBar, Instrument, Tick
-from web.api.documented import Limit, Symbol, problems
+from web.api.answers import Book, CandleBar, IndexDay, Instrument, Tape, Tick, Ticker
+from web.api.documented import Cursor, Limit, Symbol, problems
+from web.edge.cursors import Cursors
 from web.edge.venue import Venue
 
-Levels = Annotated[int, QueryParameter(ge=1, le=50, description="How many price levels of each side.")]
-Period = Annotated[Literal["1m", "15m", "1h", "1d"], QueryParameter(description="The span of one candle.")]
+Asking = Request[Member, Any, State]
+Levels = Annotated[int, QueryParameter(ge=1, le=1_000, description="How many price levels of each side.")]
+Width = Annotated[Literal["1m", "15m", "1h", "1d"], QueryParameter(description="The span of one candle.")]
+Since = Annotated[
+    datetime | None, QueryParameter(name="from", description="Candles that begin then or later; with its zone.")
+]
+Until = Annotated[datetime | None, QueryParameter(name="to", description="Candles that begin before that.")]
+MostCandles = Annotated[int, QueryParameter(ge=1, le=kept_candles.MOST_CANDLES, description="How many at most.")]
+CarrierCode = Annotated[str | None, QueryParameter(max_length=16, description="One carrier's code; without it, all.")]
+FirstDay = Annotated[date | None, QueryParameter(name="from", description="The first day; without it, 30 days ago.")]
+LastDay = Annotated[date | None, QueryParameter(name="to", description="The last day, included; without it, today.")]
+LastEventId = Annotated[
+    str,
+    HeaderParameter(name="Last-Event-ID", required=False, description="The last event you have: go on from there."),
+]
+
+EVENT_STREAM = "text/event-stream"
+INDEX_DAYS = 30
 
 
 @get(
@@ -31,6 +56,20 @@ async def instruments(venue: Venue) -> list[Instrument]:
 
 
 @get(
+    "/tickers",
+    tags=["market"],
+    summary="The last 24 hours of all instruments",
+    operation_id="listTickers",
+    response_description="All instruments that trade.",
+    responses=problems(),
+)
+async def tickers(venue: Venue) -> list[Ticker]:
+    async with venue.sessions() as session:
+        found = await views.instruments(session, datetime.now(UTC))
+    return [Ticker.of(view) for view in found]
+
+
+@get(
     "/instruments/{symbol:str}",
     tags=["market"],
     summary="One instrument",
@@ -39,8 +78,7 @@ async def instruments(venue: Venue) -> list[Instrument]:
     responses=problems(404),
 )
 async def instrument(venue: Venue, symbol: Symbol) -> Instrument:
-    async with venue.sessions() as session:
-        return Instrument.of(await views.instrument(session, ids.symbol(symbol), datetime.now(UTC)))
+    return Instrument.of(await _instrument(venue, symbol))
 
 
 @get(
@@ -52,9 +90,30 @@ async def instrument(venue: Venue, symbol: Symbol) -> Instrument:
     responses=problems(404),
 )
 async def book(venue: Venue, symbol: Symbol, levels: Levels = 10) -> Book:
-    async with venue.sessions() as session:
-        view = await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
-        return Book.of(view.symbol, await views.book(session, view.id, levels))
+    view = await _instrument(venue, symbol)
+    mirror = await market_data.find(venue.redis, venue.sessions, feeds.shard_of(venue, view), view.id)
+    return Book.of(view.symbol, mirror.snapshot(levels))
+
+
+@get(
+    "/instruments/{symbol:str}/feed",
+    tags=["market"],
+    summary="The order book and the trades as they happen",
+    operation_id="followBook",
+    media_type=EVENT_STREAM,
+    responses={200: ResponseSpec(str, description="Events `snapshot` and `delta`.", media_type=EVENT_STREAM)}
+    | problems(404),
+)
+async def feed(request: Asking, venue: Venue, symbol: Symbol, last_event_id: LastEventId = "") -> Stream:
+    """Follow an instrument: an event `snapshot` with the whole book, then events `delta`.
+
+    A delta applies when its `prev` is not above the `seq` that you have; its levels are absolute, and 0 lots mean that
+    a level is gone. Connect again with `Last-Event-ID` when a stream ends: it goes on, or begins with a snapshot.
+    """
+    view = await _instrument(venue, symbol)
+    events = await feeds.opened(request.app.state, venue, view, last_event_id)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Stream(events, media_type=EVENT_STREAM, headers=headers)
 
 
 @get(
@@ -65,11 +124,15 @@ async def book(venue: Venue, symbol: Symbol, levels: Levels = 10) -> Book:
     response_description="The trades.",
     responses=problems(404),
 )
-async def tape(venue: Venue, symbol: Symbol, limit: Limit = 50) -> list[Tick]:
+async def tape(request: Asking, venue: Venue, symbol: Symbol, cursor: Cursor = None, limit: Limit = 50) -> Tape:
+    cursors: Cursors = request.app.state.cursors
+    view = await _instrument(venue, symbol)
+    purpose = f"tape {view.id}"
     async with venue.sessions() as session:
-        view = await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
-        found = await views.tape(session, view.id, limit)
-    return [Tick(f"trd_{each.id}", each.price_minor, each.lots, each.taker_side, each.at) for each in found]
+        found = await views.tape(session, view.id, limit + 1, cursors.open(purpose, cursor))
+    more = cursors.seal(purpose, found[limit - 1].id) if len(found) > limit else None
+    items = [Tick(f"trd_{each.id}", each.price_minor, each.lots, each.taker_side, each.at) for each in found[:limit]]
+    return Tape(items, more)
 
 
 @get(
@@ -80,14 +143,85 @@ async def tape(venue: Venue, symbol: Symbol, limit: Limit = 50) -> list[Tick]:
     response_description="The candles.",
     responses=problems(404),
 )
-async def candles(venue: Venue, symbol: Symbol, period: Period = "1h", limit: Limit = 100) -> list[CandleBar]:
+async def candles(
+    *,
+    venue: Venue,
+    symbol: Symbol,
+    width: Width = "1h",
+    since: Since = None,
+    until: Until = None,
+    limit: MostCandles = 100,
+) -> list[CandleBar]:
+    """The first candles of a span, without those in which nothing was traded; without `from`, the last ones.
+
+    The candle that is going on is as of now.
+    """
+    _check_zones(since, until)
+    view = await _instrument(venue, symbol)
+    ends = until or datetime.now(UTC)
     async with venue.sessions() as session:
-        view = await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
-        found = await views.candles(session, view.id, period, limit)
+        if since is None:
+            found = await kept_candles.latest(session, view.id, width, limit, ends)
+        else:
+            found = await kept_candles.between(session, view.id, width, since=since, until=ends, limit=limit)
     return [
-        CandleBar(each.at, each.open_minor, each.high_minor, each.low_minor, each.close_minor, each.lots)
+        CandleBar(
+            each.at,
+            each.open_minor,
+            each.high_minor,
+            each.low_minor,
+            each.close_minor,
+            each.lots,
+            each.turnover_minor,
+            each.trades,
+        )
         for each in found
     ]
 
 
-routes = [instruments, instrument, book, tape, candles]
+@get(
+    "/index",
+    tags=["market"],
+    summary="What 1 GB cost on each day, by carrier",
+    operation_id="listPriceIndex",
+    response_description="The days, newest first.",
+    responses=problems(),
+)
+async def index(
+    venue: Venue, carrier: CarrierCode = None, first: FirstDay = None, last: LastDay = None
+) -> list[IndexDay]:
+    today = datetime.now(venue.settings.timezone).date()
+    last_day = last or today
+    async with venue.sessions() as session:
+        found = await price_index.read(session, carrier, first or last_day - timedelta(days=INDEX_DAYS), last_day)
+    return [
+        IndexDay(
+            carrier=each.carrier,
+            day=each.day,
+            currency=each.currency,
+            median_minor=each.median_minor,
+            average_minor=each.average_minor,
+            volume_mb=each.volume_mb,
+            trades=each.trades,
+            dropped_trades=each.dropped_trades,
+        )
+        for each in found
+    ]
+
+
+async def _instrument(venue: Venue, symbol: str) -> InstrumentView:
+    async with venue.sessions() as session:
+        return await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
+
+
+def _check_zones(*moments: datetime | None) -> None:
+    """Refuse a time that does not say where.
+
+    Raises:
+        BadInput: a time has no zone.
+    """
+    if any(at is not None and at.tzinfo is None for at in moments):
+        raise BadInput("Times need their zone, such as 2026-11-10T12:00:00+08:00.", field="from")
+
+
+routes = [instruments, tickers, instrument, book, feed, tape, candles, index]

@@ -13,14 +13,16 @@ from market import logs
 def run(name: str) -> dict[str, Any]:
     """Take one measure: its name, the machine, and flat figures and ratios."""
     logs.configure()  # what the programs say goes beside the result, not into it
-    figures, ratios = {"matching": _matching, "engine": _engine, "http": _http}[name]()
+    measures = {"matching": _matching, "engine": _engine, "http": _http, "feed": _feed, "growth": _growth}
+    figures, ratios = measures[name]()
     return {"name": name, "machine": _machine(), "figures": figures, "ratios": ratios}
 
 
 def _matching() -> tuple[dict[str, Any], dict[str, float]]:
+    """`SURPLUSFLOW_BENCH_PEERS=0` leaves the other packages out, for a machine that can install nothing."""
     from web.bench import matching
 
-    return dict(matching.run()), {}
+    return matching.run(beside=os.environ.get("SURPLUSFLOW_BENCH_PEERS") != "0")
 
 
 def _engine() -> tuple[dict[str, Any], dict[str, float]]:
@@ -33,6 +35,18 @@ def _http() -> tuple[dict[str, Any], dict[str, float]]:
     from web.bench import http
 
     return uvloop.run(http.run())
+
+
+def _feed() -> tuple[dict[str, Any], dict[str, float]]:
+    from web.bench import feed
+
+    return uvloop.run(feed.run())
+
+
+def _growth() -> tuple[dict[str, Any], dict[str, float]]:
+    from web.bench import growth
+
+    return uvloop.run(growth.run())
 
 
 def _machine() -> dict[str, Any]:

@@ -1,19 +1,26 @@
-"""How many events a second one core matches in pure Python: a fixed, seeded stream, one call of the book each."""
+"""How many events a second one core matches in pure Python, and beside it every order-book package that can be had.
+
+A fixed, seeded stream, one call of the book for each event.
+"""
 
 import gc
 import random
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
 from matching.book import Book
 from matching.orders import Order, Side, TimeInForce
+from web.bench import peers
 
 ACCOUNTS = 10_000
 LOWEST, HIGHEST = 1, 1_000  # the band, at a tick of 1
 RESTING_AT_START = 10_000
 ADDS, CANCELS = 0.5, 0.4  # of all events; the rest takes what the other side offers
 DRIFT = 0.01  # how often the middle moves by a tick
-REACH = 20  # how far beyond the middle a taker's protection price lies
+REACH = 100  # how far beyond the middle a taker's protection price lies: far enough to be filled whole
 MOST_LOTS = 10
 MOST_LOTS_TAKEN = 8  # a little less, for a book that stays deep
 TIMED_CALLS = 100_000  # how many events are also timed one by one
@@ -22,17 +29,18 @@ Event = Order | int  # an order to place, or the id of the order to cancel
 NANOSECONDS = 1_000_000_000
 
 
-def run(events: int = 1_000_000, seed: int = 1) -> dict[str, int]:
-    """The figures of one stream, drawn before the clock starts. A call's time includes the clock's own."""
-    crowd = Crowd(seed)
-    opening = [crowd.add() for _ in range(RESTING_AT_START)]
-    stream = [crowd.event() for _ in range(events)]
+def run(events: int = 1_000_000, seed: int = 1, *, beside: bool = True) -> tuple[dict[str, Any], dict[str, float]]:
+    """The figures of one stream, drawn before the clock starts, and the ratios to other books if `beside` them.
+
+    A call's time includes the clock's own.
+    """
+    opening, stream = draw(events, seed)
 
     book = a_book(opening)
     elapsed_ns, trades, traded_lots = match_all(book, fresh(stream))
     times_ns = sorted(match_each(a_book(opening), fresh(stream[:TIMED_CALLS])))
 
-    return {
+    figures: dict[str, Any] = {
         "events": events,
         "events_per_second": events * NANOSECONDS // elapsed_ns,
         "cancels": sum(isinstance(event, int) for event in stream),
@@ -42,6 +50,27 @@ def run(events: int = 1_000_000, seed: int = 1) -> dict[str, int]:
         "p50_ns": times_ns[len(times_ns) // 2],
         "p99_ns": times_ns[len(times_ns) * 99 // 100],
     }
+    if not beside:
+        return figures, {}
+    with tempfile.TemporaryDirectory(prefix="surplusflow-bench-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "stream"
+        peers.write(path, len(opening), map(as_row, [*opening, *stream]))
+        peer_figures, ratios = peers.compare(path, events, Path(folder))
+    return figures | peer_figures, ratios
+
+
+def draw(events: int, seed: int) -> tuple[list[Order], list[Event]]:
+    """The orders that wait at the start, and the events that follow."""
+    crowd = Crowd(seed)
+    return [crowd.add() for _ in range(RESTING_AT_START)], [crowd.event() for _ in range(events)]
+
+
+def as_row(event: Event) -> Iterable[int]:
+    """An event as it stands in a stream's file."""
+    if isinstance(event, int):
+        return peers.CANCEL, event, 0, 0, 0, 0
+    kind = peers.TAKE if event.time_in_force is TimeInForce.IOC else peers.ADD
+    return kind, event.id, event.party_id, event.side is Side.BUY, event.price, event.quantity
 
 
 def match_all(book: Book, stream: Sequence[Event]) -> tuple[int, int, int]:
@@ -133,8 +162,10 @@ class Crowd:
         return self.add()
 
     def order(self, side: Side, price: int, most_lots: int, time_in_force: TimeInForce) -> Order:
+        # Buyers have the even accounts and sellers the odd ones: not every book knows that nobody trades with himself.
         self.last_id += 1
-        account, lots = self.draw.randrange(ACCOUNTS), self.draw.randint(1, most_lots)
+        account = self.draw.randrange(ACCOUNTS // 2) * 2 + (side is Side.SELL)
+        lots = self.draw.randint(1, most_lots)
         order = Order(self.last_id, account, account, side, price, lots, lots, time_in_force)
         self.book.place(copy_of(order))
         return order

@@ -13,7 +13,15 @@ MOST_CHARACTERS = 200
 KEY_CHARACTERS = 64
 MOST = 10**12
 """No count, amount or id in a form is larger."""
-ALIASES = {"expires_at": "time_in_force", "price_minor": "price", "amount_minor": "amount"}
+ALIASES = {
+    "price_minor": "price",
+    "amount_minor": "amount",
+    "stop_minor": "stop",
+    "display_lots": "display",
+    "minimum_lots": "minimum",
+    "peg_offset_minor": "offset",
+    "decay": "fall_to",
+}
 """Fields that the market names otherwise than the forms do."""
 
 

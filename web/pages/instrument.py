@@ -9,17 +9,19 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import parties, trading, views, wallet
-from market.engine.commands import Answer
+from market import parties, together, trading, views, wallet
 from market.parties import Member
 from market.refusals import Refusal
+from market.together import PairRequest
+from market.trading import OrderRequest, Placed
 from market.views import InstrumentView
 from web.edge.sessions import present_member, requires_member, signed_in
 from web.edge.venue import Venue
 from web.pages import payments
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, page, see_other, wants_fragment
-from web.pages.tickets import DEMO_CARDS, FIELDS, Ticket, asked, preview, typed
+from web.pages.tickets import DEMO_CARDS, FIELDS, TIMES_IN_FORCE, WAITING, Ticket, asked, preview, takes, typed
+from web.pages.words import ORDER_KINDS, SELF_TRADES
 
 LEVELS = 10
 PRICED_LEVELS = 100
@@ -73,20 +75,31 @@ async def place(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[
     ticket = typed(form, view, datetime.now(UTC))
     try:
         order = asked(form, ticket, view)
-        placed = await trading.place(venue, member, order, form.key())
+        placed = await _placed(venue, member, order, form.key())
     except Refusal as refusal:
         errors = errors_of(refusal, locale_of(request), FIELDS)
         again = replace(ticket, key=form.same_key(refusal), errors=errors)
         return await _page(request, venue, view, form, again, block="ticket", status=refusal.status)
 
     if placed.action_url is not None:
+        assert isinstance(order, OrderRequest)
         await payments.keep(venue.redis, member, order, form.key())
         return _confirm_at_bank(request, placed.action_url)
     assert placed.answer is not None
+    shown = f"ord_{placed.answer.order_id}"
     if not wants_fragment(request):
-        return see_other(f"/instruments/{symbol}?side={ticket.side}&placed=ord_{placed.answer.order_id}")
+        return see_other(f"/instruments/{symbol}?side={ticket.side}&placed={shown}")
     empty = Ticket(side=ticket.side, price=ticket.price, line_id=ticket.line_id, expires_at=ticket.expires_at)
-    return await _page(request, venue, view, Form({}), empty, block="ticket", placed=placed.answer)
+    return await _page(request, venue, view, Form({"placed": shown}), empty, block="ticket")
+
+
+async def _placed(venue: Venue, member: Member, order: OrderRequest | PairRequest, key: str) -> Placed:
+    """Place what the ticket asks for; of a pair the answer is that of the order that waits in the book."""
+    if isinstance(order, OrderRequest):
+        return await trading.place(venue, member, order, key)
+    answer = await together.place_pair(venue, member, order, key)
+    _, waits = answer.orders
+    return Placed(waits)
 
 
 async def _page(
@@ -98,14 +111,13 @@ async def _page(
     *,
     block: str | None = None,
     status: int = 200,
-    placed: Answer | None = None,
 ) -> Response[str]:
-    member, period = await present_member(request), _period(form)
+    member, period, taken = await present_member(request), _period(form), takes(view, datetime.now(UTC))
     async with venue.sessions() as session:
         book = await views.book(session, view.id, PRICED_LEVELS)
         tape = await views.tape(session, view.id, PRINTS)
         drawn = await views.candles(session, view.id, period, CANDLES[period])
-        earlier = await _placed_earlier(session, member, form)
+        placed = await _just_placed(session, member, form)
         own = await own_orders(session, member, view.id)
     return page(
         request,
@@ -120,7 +132,11 @@ async def _page(
         periods=list(CANDLES),
         ticket=ticket,
         preview=preview(_as_form(form, ticket), ticket, view, book),
-        placed=placed or earlier,
+        placed=placed,
+        takes=taken,
+        kinds=ORDER_KINDS,
+        times=TIMES_IN_FORCE if taken == "all" else WAITING,
+        self_trades=SELF_TRADES,
         member=member,
         mine=own,
         wallet=await wallet.balances(venue, member) if member else None,
@@ -142,8 +158,8 @@ async def own_orders(session: AsyncSession, member: Member | None, instrument_id
     return [order for order in found if order.instrument_id == instrument_id][:OWN_ORDERS]
 
 
-async def _placed_earlier(session: AsyncSession, member: Member | None, form: Form) -> views.OrderView | None:
-    """The order that the page was loaded again for, after a form without script."""
+async def _just_placed(session: AsyncSession, member: Member | None, form: Form) -> views.OrderView | None:
+    """The order that the page is shown for, as it stands by now."""
     order_id = number_of(form.text("placed"), "ord")
     if member is None or order_id is None:
         return None

@@ -1,4 +1,4 @@
-"""The compliance desk: settlement reports, breaks, what was given up, what was noticed, and the halt switch."""
+"""The compliance desk: settlement reports, breaks, what was given up, what was noticed, sessions and halts."""
 
 import asyncio
 import tempfile
@@ -11,7 +11,7 @@ from litestar import Response, get, post
 from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
 
-from market import audit, halting, reports, views
+from market import audit, halting, reports, sessions, views
 from market.parties import Officer
 from market.refusals import BadInput, Forbidden, Refusal
 from settlement.report import ALL, Report, Row, Total
@@ -62,6 +62,16 @@ class Switch:
 
     symbol: str = ""
     state: str = "halted"
+    reason: str = ""
+    key: str = field(default_factory=new_key)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketSwitch:
+    """One of the two forms for the whole market as it was filled in: ``to`` says which."""
+
+    to: str = ""
     reason: str = ""
     key: str = field(default_factory=new_key)
     errors: dict[str, str] = field(default_factory=dict)
@@ -121,6 +131,34 @@ async def switch(request: Page, venue: Venue) -> Response[Any]:
     return see_other("/officer?done=switched#markets")
 
 
+@post("/officer/markets/halt", guards=[requires_officer], status_code=200)
+async def halt_every_market(request: Page, venue: Venue) -> Response[Any]:
+    return await _switch_all(request, venue, "halted")
+
+
+@post("/officer/markets/open", guards=[requires_officer], status_code=200)
+async def open_every_market(request: Page, venue: Venue) -> Response[Any]:
+    return await _switch_all(request, venue, "open")
+
+
+async def _switch_all(request: Page, venue: Venue, to: Literal["halted", "open"]) -> Response[Any]:
+    form = await read(request)
+    try:
+        await halting.switch(
+            venue,
+            signed_in_officer(request),
+            to=to,
+            reason=form.text("reason"),
+            confirmed=form.text("confirmed") == "yes",
+            key=form.key(),
+        )
+    except Refusal as refusal:
+        errors = errors_of(refusal, locale_of(request), ("reason", "confirmed"))
+        typed = MarketSwitch(to=to, reason=form.text("reason"), key=form.same_key(refusal), errors=errors)
+        return await _page(request, venue, status=refusal.status, switching_all=typed)
+    return see_other(f"/officer?done=all-{to}#switch")
+
+
 async def _page(
     request: Page,
     venue: Venue,
@@ -129,6 +167,7 @@ async def _page(
     asked: Asked | None = None,
     shown: Shown | None = None,
     switching: Switch | None = None,
+    switching_all: MarketSwitch | None = None,
     done: str = "",
 ) -> Response[str]:
     officer = signed_in_officer(request)
@@ -138,6 +177,7 @@ async def _page(
         letters = await views.dead_letters(session, officer.carrier)
         events = await views.surveillance(session, now - NOTICED, EVENTS, officer.carrier)
         instruments = await views.instruments(session, now)
+        markets = await sessions.overview(session, officer.carrier)
     return page(
         request,
         "officer.html",
@@ -152,6 +192,10 @@ async def _page(
         instruments=[each for each in instruments if officer.carrier in {None, each.carrier}],
         switching=switching or Switch(),
         states=halting.STATES,
+        markets=markets,
+        may_switch=halting.may_switch(officer),
+        switching_all=switching_all or MarketSwitch(),
+        new_key=new_key,
         currency=venue.settings.currency,
         done=done,
     )
@@ -232,4 +276,12 @@ def _day(text: str, name: str) -> date:
         raise BadInput("Please choose a day.", field=name) from None
 
 
-routes: list[ControllerRouterHandler] = [index, report, report_csv, report_xlsx, switch]
+routes: list[ControllerRouterHandler] = [
+    index,
+    report,
+    report_csv,
+    report_xlsx,
+    switch,
+    halt_every_market,
+    open_every_market,
+]

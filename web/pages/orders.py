@@ -6,8 +6,9 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import trading, views
+from market import queue_place, trading, views
 from market.parties import Member
 from market.refusals import NotFound, Refusal
 from web.edge.sessions import requires_member, signed_in
@@ -38,10 +39,11 @@ async def index(request: Page, venue: Venue) -> Response[str]:
 
 @post("/orders/cancel-all", guards=[requires_member], status_code=200)
 async def cancel_all(request: Page, venue: Venue) -> Response[Any]:
-    """Cancel every open order. Sent twice, it cancels the same ones."""
+    """Cancel every open order, or those of one market or one side. Sent twice, it cancels the same ones."""
     form = await read(request)
+    side: Any = form.text("side") if form.text("side") in {"buy", "sell"} else None
     try:
-        await trading.mass_cancel(venue, signed_in(request), form.key())
+        await trading.mass_cancel(venue, signed_in(request), form.key(), symbol=form.text("symbol") or None, side=side)
     except Refusal as refusal:
         return await _refused(request, venue, refusal)
     return await _done(request, venue, form)
@@ -85,14 +87,20 @@ async def _page(
     problem: str | None = None,
 ) -> Response[str]:
     state = form.text("state") if form.text("state") in {*views.ORDER_STATES, "all"} else "open"
-    found = await _orders(venue, signed_in(request), state, number_of(form.text("before"), "ord"))
-    shown = found[:A_PAGE]
+    member = signed_in(request)
+    async with venue.sessions() as session:
+        found = await _orders(session, member, state, number_of(form.text("before"), "ord"))
+        shown = found[:A_PAGE]
+        places = await queue_place.of(session, [order.id for order in shown if order.state == "open"])
+        markets = await views.own_instruments(session, member.party_id) if state == "open" else []
     return page(
         request,
         "orders.html",
         block="list",
         status=status,
         orders=shown,
+        places=places,
+        markets=markets,
         older=f"ord_{shown[-1].id}" if len(found) > A_PAGE else None,
         state=state,
         before=form.text("before"),
@@ -104,9 +112,8 @@ async def _page(
     )
 
 
-async def _orders(venue: Venue, member: Member, state: str, before: int | None) -> list[views.OrderView]:
-    async with venue.sessions() as session:
-        return await views.orders(session, member.party_id, None if state == "all" else state, before, A_PAGE + 1)
+async def _orders(session: AsyncSession, member: Member, state: str, before: int | None) -> list[views.OrderView]:
+    return await views.orders(session, member.party_id, None if state == "all" else state, before, A_PAGE + 1)
 
 
 async def _done(request: Page, venue: Venue, form: Form) -> Response[Any]:

@@ -1,20 +1,35 @@
 """The order ticket: what a member typed, as the form keeps it and as the market takes it."""
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
 
 from market.pricing import Quote, fee_minor, quote
 from market.refusals import BadInput
-from market.trading import OrderRequest
+from market.together import PairRequest
+from market.trading import Falling, OrderRequest
 from market.views import BookView, InstrumentView
-from web.i18n import N_, plain
+from web.i18n import CLOCK, N_, plain
 from web.pages.forms import Form
 from web.pages.rendering import new_key
+from web.pages.words import ORDER_KINDS, SELF_TRADES
 
 STANDS = timedelta(hours=24)
-"""How long an order with a time stands."""
-FIELDS = ("lots", "price", "line_id", "time_in_force", "post_only", "payment", "payment_method")
-TIMES_IN_FORCE = ("gtc", "gtd", "ioc", "fok")
+"""How long an order with a time stands, unless another time is chosen."""
+FIELDS = (
+    "lots", "price", "line_id", "time_in_force", "expires_at", "post_only", "payment", "payment_method", "kind", "stop",
+    "stop_limit", "display", "minimum", "offset", "fall_by", "fall_every", "fall_to",
+)  # fmt: skip
+WAITING = ("gtc", "day", "gtd")
+TIMES_IN_FORCE = (*WAITING, "ioc", "fok")
+KINDS = tuple(ORDER_KINDS)
+COLLECTING = frozenset({"pre_open", "auction", "paused"})
+OFFSETS = ("same", "above", "below")
+MINUTES = {"minutes": 1, "hours": 60}
+MOST_MINUTES = 10_080
+PRO_FIELDS = {"time_in_force", "expires_at", "post_only", "kind", "stop", "stop_limit", "display", "minimum", "offset"}
 
 DEMO_CARDS = {
     "pm_card_visa": "Visa ···· 4242",
@@ -39,12 +54,47 @@ class Ticket:
     line_id: int | None = None
     payment: str = "wallet"
     payment_method: str = ""
+    kind: str = "plain"
+    stop: str = ""
+    stop_limit: str = ""
+    display: str = ""
+    minimum: str = ""
+    offset: str = ""
+    offset_side: str = "same"
+    falling: bool = False
+    fall_by: str = ""
+    fall_every: str = ""
+    fall_unit: str = "hours"
+    fall_to: str = ""
+    self_trade: str = "cancel_newest"
     key: str = field(default_factory=new_key)
     errors: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_sale(self) -> bool:
         return self.side == "sell"
+
+    @property
+    def is_priced_by_book(self) -> bool:
+        """Whether it comes to what rests now."""
+        return self.market and self.kind != "stop"
+
+    @property
+    def has_no_price(self) -> bool:
+        return self.market or self.kind == "pegged"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was chosen beyond the price."""
+        chosen = (self.kind, self.time_in_force, self.self_trade, self.post_only)
+        return chosen == ("plain", "gtc", "cancel_newest", False) and not PRO_FIELDS & self.errors.keys()
+
+
+def takes(view: InstrumentView, now: datetime) -> str:
+    """Which orders a market takes now: ``all``, ``waiting`` ones, or ``nothing``."""
+    if view.state in COLLECTING and now < view.closes_at:
+        return "waiting"
+    return "all" if view.state == "open" and view.opens_at <= now < view.closes_at else "nothing"
 
 
 def typed(form: Form, view: InstrumentView, now: datetime) -> Ticket:
@@ -55,19 +105,32 @@ def typed(form: Form, view: InstrumentView, now: datetime) -> Ticket:
         lots=form.text("lots"),
         price=form.text("price"),
         time_in_force=form.text("time_in_force") or "gtc",
-        expires_at=form.text("expires_at") or (now + STANDS).isoformat(timespec="seconds"),
+        expires_at=form.text("expires_at") or f"{(now + STANDS).astimezone(CLOCK):%Y-%m-%dT%H:%M}",
         post_only=form.text("post_only") == "yes",
         line_id=form.optional_id("line_id"),
         payment=form.text("payment") if form.text("payment") == "card" else "wallet",
         payment_method=form.text("payment_method"),
+        kind=_one_of(KINDS, form.text("kind")),
+        stop=form.text("stop"),
+        stop_limit=form.text("stop_limit"),
+        display=form.text("display"),
+        minimum=form.text("minimum"),
+        offset=form.text("offset"),
+        offset_side=_one_of(OFFSETS, form.text("offset_side")),
+        falling=form.text("falling") == "yes" and form.text("side") == "sell",
+        fall_by=form.text("fall_by"),
+        fall_every=form.text("fall_every"),
+        fall_unit=_one_of(("hours", "minutes"), form.text("fall_unit")),
+        fall_to=form.text("fall_to"),
+        self_trade=_one_of(tuple(SELF_TRADES), form.text("self_trade")),
     )
     if ticket.price or ticket.market:
         return ticket
     return replace(ticket, price=plain(_best(view, ticket), view.currency))
 
 
-def asked(form: Form, ticket: Ticket, view: InstrumentView) -> OrderRequest:
-    """The order that a ticket asks for.
+def asked(form: Form, ticket: Ticket, view: InstrumentView) -> OrderRequest | PairRequest:
+    """The order, or the pair of orders, that a ticket asks for.
 
     Raises:
         BadInput: naming the field that is missing or wrong.
@@ -75,23 +138,83 @@ def asked(form: Form, ticket: Ticket, view: InstrumentView) -> OrderRequest:
     if ticket.time_in_force not in TIMES_IN_FORCE:
         raise BadInput("Please choose how long the order stands.", field="time_in_force")
     lots = form.whole("lots", N_("Please enter how many lots."))
-    price = None if ticket.market else form.amount("price", view.currency, N_("Please enter a price."))
+    price = None if ticket.has_no_price else form.amount("price", view.currency, N_("Please enter a price."))
     by_card = not ticket.is_sale and ticket.payment == "card"
     if by_card and not ticket.payment_method:
         raise BadInput("Please choose a card.", field="payment_method")
     at_once = ticket.market or (by_card and ticket.time_in_force != "fok")
     time_in_force = "ioc" if at_once else ticket.time_in_force
-    return OrderRequest(
+    request = OrderRequest(
         symbol=view.symbol,
         side="sell" if ticket.is_sale else "buy",
         lots=lots,
         price_minor=price,
         time_in_force=time_in_force,  # type: ignore[arg-type]
         expires_at=_moment(ticket.expires_at) if time_in_force == "gtd" else None,
-        post_only=ticket.post_only and time_in_force in {"gtc", "gtd"},
+        post_only=ticket.post_only and time_in_force in WAITING,
         line_id=ticket.line_id,
         payment="card" if by_card else "wallet",
         payment_method=ticket.payment_method if by_card else None,
+        self_trade=ticket.self_trade,  # type: ignore[arg-type]
+    )
+    if ticket.kind == "pair":
+        return _paired(form, ticket, view, request)
+    special = _special(form, ticket, view)
+    if ticket.falling:
+        special["decay"] = _falling(form, ticket, view)
+    return msgspec.structs.replace(request, **special)
+
+
+def _special(form: Form, ticket: Ticket, view: InstrumentView) -> dict[str, Any]:
+    """What the kind of order asks for beyond its price."""
+    match ticket.kind:
+        case "stop":
+            return {"stop_minor": form.amount("stop", view.currency, N_("Please enter the price to wait for."))}
+        case "iceberg":
+            return {"display_lots": form.whole("display", N_("Please enter how many lots to show at a time."))}
+        case "minimum":
+            return {"minimum_lots": form.whole("minimum", N_("Please enter the smallest number of lots."))}
+        case "all_or_none":
+            return {"all_or_none": True}
+        case "pegged":
+            return {"peg_offset_minor": _offset(form, ticket, view)}
+        case _:
+            return {}
+
+
+def _offset(form: Form, ticket: Ticket, view: InstrumentView) -> int:
+    if ticket.offset_side == "same":
+        return 0
+    distance = form.amount("offset", view.currency, N_("Please enter the distance from the last price."))
+    return distance if ticket.offset_side == "above" else -distance
+
+
+def _falling(form: Form, ticket: Ticket, view: InstrumentView) -> Falling:
+    step = form.amount("fall_by", view.currency, N_("Please enter by how much the price falls."))
+    every = form.whole("fall_every", N_("Please enter how often the price falls.")) * MINUTES[ticket.fall_unit]
+    if every > MOST_MINUTES:
+        raise BadInput("A price falls at least once a week. Choose a shorter time.", field="fall_every")
+    floor = form.amount("fall_to", view.currency, N_("Please enter the lowest price."))
+    return Falling(floor_minor=floor, step_minor=step, every_minutes=every)
+
+
+def _paired(form: Form, ticket: Ticket, view: InstrumentView, order: OrderRequest) -> PairRequest:
+    """The pair of an order that waits at its price and a stop."""
+    if order.price_minor is None or order.time_in_force not in WAITING:
+        raise BadInput("A pair waits in the book: name a price, and let it stand.", field="kind")
+    if order.post_only or ticket.falling:
+        raise BadInput("A pair can't be combined with the other choices.", field="kind")
+    limited = bool(ticket.stop_limit)
+    return PairRequest(
+        symbol=order.symbol,
+        side=order.side,
+        lots=order.lots,
+        price_minor=order.price_minor,
+        stop_minor=form.amount("stop", view.currency, N_("Please enter the price to wait for.")),
+        stop_price_minor=form.amount("stop_limit", view.currency, "-") if limited else None,
+        time_in_force=order.time_in_force,  # type: ignore[arg-type]
+        expires_at=order.expires_at,
+        line_id=order.line_id,
     )
 
 
@@ -111,10 +234,10 @@ def preview(form: Form, ticket: Ticket, view: InstrumentView, book: BookView) ->
     """Price the ticket as it stands; nothing when it can't be priced yet."""
     try:
         lots = form.whole("lots", "-")
-        price = 0 if ticket.market else form.amount("price", view.currency, "-")
+        price = _worst(view, ticket) if ticket.has_no_price else form.amount("price", view.currency, "-")
     except BadInput:
         return None
-    if not ticket.market:
+    if not ticket.is_priced_by_book:
         return Preview(lots, price, _quoted(view, lots, price), 0)
     total, found = _swept(book, lots, is_sale=ticket.is_sale)
     if not found:
@@ -122,6 +245,13 @@ def preview(form: Form, ticket: Ticket, view: InstrumentView, book: BookView) ->
     fee = fee_minor(total, basis_points=view.fee_basis_points, minimum_minor=view.fee_minimum_minor)
     top_up = found * view.ceiling_minor
     return Preview(found, total // found, Quote(total, fee, total - fee, top_up, top_up - total), lots - found)
+
+
+def _worst(view: InstrumentView, ticket: Ticket) -> int:
+    """What an order without a price of its own may come to: the most that anybody pays, or the least."""
+    if ticket.is_sale:
+        return -(-view.floor_minor // view.tick_minor) * view.tick_minor
+    return view.ceiling_minor // view.tick_minor * view.tick_minor
 
 
 def _quoted(view: InstrumentView, lots: int, price_minor: int) -> Quote:
@@ -154,5 +284,10 @@ def _moment(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise BadInput("The time until which the order stands is not valid.", field="time_in_force") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        raise BadInput("The time until which the order stands is not valid.", field="expires_at") from None
+    return at if at.tzinfo else at.replace(tzinfo=CLOCK)
+
+
+def _one_of(known: tuple[str, ...], text: str) -> str:
+    """The choice that was made, or the first when it is none of those that are known."""
+    return text if text in known else known[0]

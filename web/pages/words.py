@@ -46,7 +46,10 @@ PLACES = {
 APPS = {"VIDEO": N_("video apps"), "MUSIC": N_("music apps"), "SOCIAL": N_("social apps"), "GAME": N_("games")}
 
 MARKET_STATES = {
+    "pre_open": N_("Before the opening"),
+    "auction": N_("Before an auction"),
     "open": N_("Trading"),
+    "paused": N_("Paused"),
     "cancel_only": N_("Cancel only"),
     "halted": N_("Halted"),
     "closed": N_("Closed"),
@@ -60,12 +63,47 @@ REASONS = {
     "fok_unfilled": N_("It could not be filled as a whole"),
     "post_only_would_cross": N_("It would have traded at once"),
     "self_trade": N_("It would have traded with your own order"),
+    "linked": N_("The other of its pair traded or ended"),
+    "rules_changed": N_("The carrier's rules changed, and this can't be delivered any more"),
+    "sales_used_up": N_("This line has sold as often this month as its carrier allows"),
+    "sales_used_up_today": N_("This line has sold as often today as its carrier allows"),
+    "receipts_used_up": N_("This line has received as often this month as its carrier allows"),
+    "receipts_used_up_today": N_("This line has received as often today as its carrier allows"),
+    "receive_cap": N_("This line has received as much this month as its carrier allows"),
+    "receive_cap_today": N_("This line has received as much today as its carrier allows"),
+    "plans_do_not_match": N_("The carrier does not transfer between these two kinds of plan"),
+    "other_province": N_("The carrier transfers within a province only"),
+    "outside_hours": N_("The carrier does not transfer at this hour"),
+    "too_early": N_("The carrier transfers this data in its last days only"),
+    "line_unknown": N_("It was not known which line this order was for"),
+    "plan_not_eligible": N_("This kind of plan can't take part in transfers"),
+    "province_unknown": N_("The carrier transfers within a province, and that of this line is not known"),
+    "resale_forbidden": N_("The carrier does not allow data to be sold"),
+    "off_step": N_("The carrier transfers whole steps only"),
+    "transfer_too_large": N_("One lot is more than the carrier transfers at once"),
+    "band_breached": N_("The next trade would have been too far from the last price"),
 }
 TIMES_IN_FORCE = {
     "gtc": N_("Until cancelled or the market closes"),
-    "gtd": N_("For 24 hours"),
+    "day": N_("Until the end of today"),
+    "gtd": N_("Until a set time"),
     "ioc": N_("At once, cancel the rest"),
     "fok": N_("All at once or not at all"),
+}
+SELF_TRADES = {
+    "cancel_newest": N_("The new order gives way"),
+    "cancel_oldest": N_("The order that waits gives way"),
+    "cancel_both": N_("Both end"),
+    "decrement": N_("Both shrink, and nothing trades"),
+}
+ORDER_KINDS = {
+    "plain": N_("Straight into the book"),
+    "stop": N_("Stop: wait for a price"),
+    "pair": N_("Pair: this price, or a stop"),
+    "iceberg": N_("Iceberg: show only a part"),
+    "minimum": N_("Smallest fill"),
+    "all_or_none": N_("All or none"),
+    "pegged": N_("Pegged: follow the last price"),
 }
 DELIVERIES = {
     "pending": N_("On its way"),
@@ -141,25 +179,36 @@ LANES = {"provider": N_("Payment provider"), "house": N_("Our own books")}
 NOTICED = {
     "self_trade": N_("Own order met own order"),
     "outside_band": N_("Price outside the band"),
+    "band_breach": N_("A price jumped out of the band"),
+    "skipped": N_("Kept apart by the carrier's rules"),
 }
 LINE_STATES = {"active": N_("Active"), "suspended": N_("Suspended"), "closed": N_("Closed")}
 PLANS = {"prepaid": N_("Prepaid"), "postpaid": N_("Postpaid")}
 
 REFUSALS = {
+    "account_missing": N_("There is no account for what this order would earn."),
     "amend_below_filled": N_("More than that has already been filled."),
     "amend_would_cross": N_("At this price the order would trade at once, and it may only rest."),
+    "bad_decay": N_("Choose a lowest price below the first one, and steps that lead there on the price step."),
+    "bad_display": N_("An iceberg shows at least 1 lot at a time, and fewer than it has."),
     "bad_expiry": N_("The time until which the order stands is not valid."),
     "bad_input": N_("Something that was entered is not valid. Please check it."),
+    "bad_minimum": N_("The smallest fill is at least 1 lot, and no more than the order has."),
+    "bad_pair": N_("These two orders don't make a pair."),
     "bad_quantity": N_("The quantity is not valid in this market."),
+    "condition_stands_alone": N_("Such a condition can't be combined with the other choices."),
     "conflict": N_("It has changed since you looked. Look again, then decide."),
     "csrf": N_("This page has been open for too long. Please load it again."),
     "custody_is_fixed": N_("Only the reserved data can be sold. Place another order to sell more."),
     "custody_missing": N_("The data must be reserved at the carrier first."),
+    "decay_is_for_sales": N_("Only what you sell can get cheaper by itself."),
+    "decay_stands_alone": N_("A price that falls can't be combined with the other choices."),
     "expiry_after_close": N_("The market closes before that time."),
     "expiry_missing": N_("The order needs a time until which it stands."),
     "expiry_passed": N_("That time has already passed."),
     "expiry_too_far": N_("An order may not stand for that long."),
     "expiry_unexpected": N_("Such an order has no time until which it stands."),
+    "fill_or_kill_instead": N_("Choose all at once or not at all, and leave the other condition out."),
     "forbidden": N_("You may not do this."),
     "foreign_origin": N_("This request came from another site."),
     "idempotency_key_reused": N_("This form was already sent with other values. Please load the page again."),
@@ -169,26 +218,49 @@ REFUSALS = {
     "insufficient_money": N_("There is not enough money available in your wallet."),
     "internal": N_("Something went wrong on our side. It has been noted under the number shown here."),
     "line_missing": N_("Choose the line that gets the data."),
+    "line_unknown": N_("It is not known which line this order is for. Choose the line."),
     "market_cancel_only": N_("The market takes no new orders now; you can cancel."),
     "market_closed": N_("This market has closed."),
+    "market_collecting": N_("Orders are being collected for an auction: only one that can wait is taken now."),
     "market_halted": N_("This market is halted for now."),
     "market_not_open": N_("This market is not open yet."),
     "method_not_allowed": N_("This address does not know that method."),
+    "must_rest": N_("Such an order has to wait in the book: name a price, and choose how long it stands."),
+    "no_reference": N_("There is no last price yet that an order could follow."),
     "not_allowed": N_("The rules of the market or of the carrier don't allow this."),
     "not_found": N_("There is nothing at this address, or it is not yours."),
     "not_signed_in": N_("Please sign in."),
+    "off_step": N_("This carrier transfers whole steps only. Choose a multiple of its step."),
     "off_tick": N_("The price is not a multiple of the price step."),
+    "other_shard": N_("These orders are of markets that are matched apart from each other."),
     "outcome_unknown": N_("It is not known yet whether this took effect. Send it again: it will not happen twice."),
     "outside_band": N_("The price is outside the band of this market."),
     "payment_failed": N_("The card was declined."),
+    "peg_off_tick": N_("The distance is not a multiple of the price step."),
+    "peg_stands_alone": N_("An order that follows the last price can't have a stop or a price that falls too."),
+    "plan_not_eligible": N_("Your kind of plan can't take part in transfers."),
     "post_only_must_rest": N_("An order that may only rest can't be one that trades at once."),
+    "price_unexpected": N_("An order that follows the last price has no price of its own. Leave the price out."),
+    "province_unknown": N_("This carrier transfers within a province, and that of your line is not known."),
+    "queue_full": N_("The market is very busy. Try again in a few seconds."),
+    "receipts_used_up": N_("This line has received as often this month as its carrier allows."),
+    "receipts_used_up_today": N_("This line has received as often today as its carrier allows."),
+    "receive_cap": N_("This line has received as much this month as its carrier allows."),
+    "receive_cap_today": N_("This line has received as much today as its carrier allows."),
     "refused": N_("This was refused."),
+    "resale_forbidden": N_("This carrier does not allow data to be sold."),
+    "sales_used_up": N_("This line has sold as often this month as its carrier allows."),
+    "sales_used_up_today": N_("This line has sold as often today as its carrier allows."),
     "stale_version": N_("The order has changed since you looked. Look again, then decide."),
+    "stop_reached": N_("The market is already at this price. Choose one further away."),
+    "stop_takes": N_("A stop may trade at once when its price is reached, so it can't be one that may only rest."),
+    "terms_are_fixed": N_("This order moves by itself. Cancel it and place a new one."),
     "too_large": N_("The request is larger than this address accepts."),
     "too_many_orders": N_("You have too many open orders. Cancel some first."),
     "too_many_requests": N_("That was too often. Please wait a moment."),
-    "queue_full": N_("The market is very busy. Try again in a few seconds."),
+    "too_many_special_orders": N_("This market takes no more orders with conditions just now."),
     "too_slow": N_("The request did not arrive in time."),
+    "transfer_too_large": N_("One lot is more than this carrier transfers at once."),
     "unavailable": N_("A part of the market does not answer. Please try again in a moment."),
     "unknown_account": N_("There is no such account for this order."),
     "unknown_instrument": N_("There is no such instrument."),
@@ -197,9 +269,11 @@ REFUSALS = {
 }
 
 
-PLAINER = frozenset({"off_tick", "outside_band", "insufficient_money"})
+PLAINER = frozenset({"off_tick", "outside_band", "insufficient_money", "peg_off_tick", "bad_decay"})
 """Codes whose sentence speaks of minor units: people get ours instead."""
 VALUE = re.compile(r"\{(\w+)\}")
+NUMBERED = re.compile(r"Order \d+ of \d+: ")
+"""How a refusal of one order among several begins: a page has one form, and needs no number."""
 
 
 class Named(Protocol):
@@ -224,6 +298,7 @@ def refusal_words(code: str, detail: str, locale: str) -> str:
     """A refusal in the reader's language: word for word if the catalogue knows it, else what its code means."""
     if code in PLAINER:
         return word(REFUSALS, code, locale)
+    detail = NUMBERED.sub("", detail, count=1)
     if locale == "en":
         return detail
     own = translated(locale, detail)

@@ -1,0 +1,1 @@
+"""Several engines: which serves what, and how that changes."""
