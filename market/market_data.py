@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from market.engine.commands import BookUpdate, decode_book
 from market.resting import IS_SEEN, SEEN_LOTS
 
+NUMBERS = 1024
+"""A batch's number modulo this is its shard."""
 BUY = 1
 TAKERS = {1: "buy", 2: "sell", 0: "auction"}
 """Who came to whom in a trade."""
@@ -49,6 +51,8 @@ left join lateral (
 """  # noqa: S608 - the fragments are our own
 )
 
+_SHARD = text("select coalesce(shard, id % :shards) from instrument where id = :instrument_id")
+
 
 class Mirror:
     """A book as a reader of the feed has it. ``seq`` and ``epoch`` say after which batch."""
@@ -62,6 +66,8 @@ class Mirror:
 
     def take_in(self, update: BookUpdate) -> bool:
         """Move the book along; False when something was missed, and the book must be loaded again."""
+        if update.seq % NUMBERS != self.seq % NUMBERS:
+            return False  # the instrument has moved to another shard, whose numbers and epochs are its own
         if update.epoch < self.epoch or (update.epoch == self.epoch and update.seq <= self.seq):
             return True  # of the past: a former engine's last word, or what the snapshot has already
         if update.epoch > self.epoch or not update.prev or update.prev > self.seq:
@@ -115,6 +121,12 @@ async def read(session: AsyncSession, shard: int, instrument_id: int) -> Mirror:
             levels = mirror.bids if row.side == BUY else mirror.asks
             levels[row.price_minor] = row.lots, row.orders
     return mirror
+
+
+async def shard_now(session: AsyncSession, instrument_id: int, shards: int) -> int:
+    """The shard that an instrument is at: it may have moved."""
+    found = await session.scalar(_SHARD, {"instrument_id": instrument_id, "shards": shards})
+    return int(found or 0)
 
 
 async def find(redis: Redis, sessions: async_sessionmaker[AsyncSession], shard: int, instrument_id: int) -> Mirror:

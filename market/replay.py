@@ -31,9 +31,10 @@ from market.engine.commands import (
 )
 from market.engine.desk import NUMBERS
 from market.engine.instruments import Instrument, Standing
-from market.engine.store import instruments, signed
+from market.engine.store import instruments
 from market.engine.times import microseconds
 from market.engine.traits import SIDES, linked_pair, record_of
+from market.engine.writing import signed
 from market.settings import Settings
 from matching.orders import Breached, Effect, Fill, Order, Side, mark
 from matching.refusals import Refusal

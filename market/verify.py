@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from market.audit import GENESIS, broken_links
-from market.engine.store import chain_hash
+from market.engine.writing import chain_hash
 from market.replay import differences
 from market.rules import RuleProfile
 from market.settings import Settings

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from market.engine.commands import BookUpdate, decode_book, market_channel
 from market.engine.times import moment
-from market.market_data import TAKERS, Level, Mirror, find
+from market.market_data import TAKERS, Level, Mirror, find, shard_now
 from market.refusals import Unavailable
 from market.venue import Venue
 from market.views import InstrumentView
@@ -88,7 +88,6 @@ class Feed(Subject):
 
     venue: Venue | None = None
     hub: Hub | None = None
-    shard: int = 0
     instrument_id: int = 0
     mirror: Mirror | None = None
     at_us: int = 0
@@ -155,7 +154,9 @@ class Feed(Subject):
             if not self.readers:
                 break
             try:
-                mirror = await find(self.venue.redis, self.venue.sessions, self.shard, self.instrument_id)
+                async with self.venue.sessions() as session:
+                    shard = await shard_now(session, self.instrument_id, self.venue.settings.shards)
+                mirror = await find(self.venue.redis, self.venue.sessions, shard, self.instrument_id)
             except (SQLAlchemyError, OSError) as error:
                 logger.warning("book_not_read", error=type(error).__name__)
                 await asyncio.sleep(1)
@@ -272,10 +273,9 @@ async def opened(state: State, venue: Venue, view: InstrumentView, last_event_id
 async def _events(
     hub: Hub, drain: asyncio.Event, venue: Venue, view: InstrumentView, last_event_id: str
 ) -> AsyncIterator[bytes]:
-    shard = shard_of(venue, view)
     ends_at = time.monotonic() + LIFE_SECONDS
     channel, wake = market_channel(view.id), asyncio.Event()
-    make = lambda: Feed(venue=venue, hub=hub, shard=shard, instrument_id=view.id)  # noqa: E731 - read once, in the next line
+    make = lambda: Feed(venue=venue, hub=hub, instrument_id=view.id)  # noqa: E731 - read once, in the next line
     async with hub.following(channel, make, wake, view="feed") as feed:
         if not await hub.connected(CONNECT_SECONDS):
             return

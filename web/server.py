@@ -16,6 +16,8 @@ KILL_SECONDS = 5
 HEADER_BYTES = 32_768
 HEADER_MILLISECONDS = 10_000
 CONNECTIONS_WAITING = 1024
+STREAMS_AT_ONCE = 10_000
+"""Requests that one worker answers at once: an event stream is one for as long as it is read."""
 
 
 def serve(settings: Settings, port: int, workers: int) -> None:
@@ -37,6 +39,7 @@ def server(settings: Settings, port: int, workers: int) -> MPServer:
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS, max_buffer_size=HEADER_BYTES),
         websockets=False,
         backlog=CONNECTIONS_WAITING,
+        backpressure=STREAMS_AT_ONCE,
         log_level=LogLevels.warning,
         log_access=False,
         respawn_failed_workers=True,

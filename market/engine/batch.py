@@ -7,14 +7,13 @@ as long as it touches none of the accounts that the first does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import asyncpg
 from asyncpg.transaction import Transaction
 
 from market import sharding
-from market.engine import feed, frozen, handover, lines, store
+from market.engine import feed, frozen, handover, lines, store, writing
 from market.engine.commands import Answer, Command, Envelope, Received, encode
 from market.engine.desk import NUMBERS, Desk
 from market.engine.lease import Lease, renew
@@ -40,6 +39,7 @@ class Seat:
     read_to: str
     """The last entry of the stream that was taken, committed or not."""
     turn: int = 0
+    publisher: feed.Publisher = field(default_factory=feed.Publisher)
 
     def next_lane(self) -> asyncpg.Connection:
         self.turn = 1 - self.turn
@@ -74,7 +74,7 @@ class Decided:
     taken: int
     """Commands that were new."""
     stream_id: str
-    parameters: list[Any] | None
+    written: writing.Written | None
     touched: frozenset[int]
     known: Known
     changes: Changes
@@ -115,20 +115,20 @@ def decide(seat: Seat, prepared: Prepared, stream_id: str) -> Decided:
         seq, decided = desk.apply(command)
         answer = encode(decided)
         stored = envelope.stored if isinstance(envelope, Received) else encode(command)
-        entries.append(store.Entry(seq, command, stored, answer))
+        entries.append(writing.Entry(seq, command, stored, answer))
         known[place] = made[place] = (command.body_hash, answer)
         answers.append(answer)
     desk.end(entry.command for entry in entries)
-    parameters = store.parameters(seat.lease, desk, entries, stream_id) if entries else None
+    written = writing.written(seat.lease, desk, entries, stream_id) if entries else None
     return Decided(
         prepared.connection,
         prepared.transaction,
         prepared.envelopes,
         answers,
-        feed.news(desk, seat.lease.epoch),
+        seat.publisher.news(desk, seat.lease.epoch),
         len(entries),
         stream_id,
-        parameters,
+        written,
         frozenset(desk.changes.holds) | prepared.accounts.keys(),
         made,
         desk.changes,
@@ -145,10 +145,11 @@ async def write(seat: Seat, decided: Decided) -> None:
         await frozen.write(decided.connection, seat.lease.shard, decided.changes)
     if (handed := decided.changes.handed) is not None:
         await sharding.assign(decided.connection, handed.unit, former=seat.lease.shard, shard=handed.shard)
-    if decided.parameters is None:
+    if decided.written is None:
         await renew(decided.connection, seat.lease)
     else:
-        store.check_fence(await decided.connection.fetchval(store.WRITE, *decided.parameters), seat.lease)
+        fence = await decided.connection.fetchval(decided.written.statement, *decided.written.parameters)
+        writing.check_fence(fence, seat.lease)
     if handed is not None:
         failpoint("engine.handing_over")
     await decided.transaction.commit()
@@ -163,12 +164,12 @@ def decide_refused(seat: Seat, prepared: Prepared, stream_id: str) -> Decided:
     desk, command = seat.desk, envelope.command
     desk.seq += NUMBERS
     answer = refused(command)
-    entry = store.Entry(desk.seq, command, encode(command), answer)
+    entry = writing.Entry(desk.seq, command, encode(command), answer)
     desk.end([command])
-    parameters = store.parameters(seat.lease, desk, [entry], stream_id)
+    written = writing.written(seat.lease, desk, [entry], stream_id)
     return Decided(
-        prepared.connection, prepared.transaction, prepared.envelopes, [answer], feed.news(desk, seat.lease.epoch), 1,
-        stream_id, parameters, frozenset(), {}, desk.changes,
+        prepared.connection, prepared.transaction, prepared.envelopes, [answer],
+        seat.publisher.news(desk, seat.lease.epoch), 1, stream_id, written, frozenset(), {}, desk.changes,
     )  # fmt: skip
 
 

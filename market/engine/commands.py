@@ -330,7 +330,7 @@ def market_channel(instrument_id: int) -> str:
     return f"surplusflow:market:{instrument_id}"
 
 
-def party_channel(party_id: int) -> str:
+def party_channel(party_id: int | str) -> str:
     """Where every change of a party's orders, trades and balances is announced after its commit."""
     return f"surplusflow:party:{party_id}"
 

@@ -113,6 +113,7 @@ class Desk:
             if record.traits is not None and record.traits.peg_offset is not None:
                 record.limit_minor = self.instruments[record.instrument_id].terms.maximum_price
             self._know(record)
+            record.seen_minor = record.price
             record.marked = mark(record)
             self.instruments[record.instrument_id].state_hash += record.marked
             resting.setdefault(record.instrument_id, []).append(record)

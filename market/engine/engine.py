@@ -86,6 +86,7 @@ class Engine:
     _looked_us: int = 0
     _met_at: float = 0.0
     _writing: "tuple[Decided, asyncio.Task[None]] | None" = None
+    _telling: "asyncio.Task[None] | None" = None
 
     async def run(self) -> None:
         """Take the shard, then serve it. Raises Fenced when another engine takes it away."""
@@ -128,6 +129,7 @@ class Engine:
         log.info("shard_taken", shard=self.shard, epoch=held.epoch, open_orders=len(desk.records))
 
         seat = Seat(self._lanes, held, desk, self.shards, held.stream_id)
+        await feed.open_books(self.redis, self.shard, desk, seat.publisher, held.epoch)
         await self._answer_doubtful(seat)
         if self.owns_process:
             _settle_memory()
@@ -145,10 +147,11 @@ class Engine:
 
     async def _drop_lanes(self) -> None:
         """Let go of both connections. What they were doing has ended, one way or the other, before the lease is had."""
-        if self._writing is not None:
-            self._writing[1].cancel()
-            await asyncio.wait({self._writing[1]})
-            self._writing = None
+        tasks = [task for task in (self._telling, self._writing and self._writing[1]) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._telling = self._writing = None
         if self._lanes is not None:
             for connection in self._lanes:
                 connection.terminate()
@@ -277,8 +280,11 @@ class Engine:
         self._in_doubt += envelopes
         failpoint("engine.before_batch")
         decided = await self._decide(seat, envelopes, queue.position, flying)
-        await self._written()
+        committed = await self._committed()
         self._writing = decided, asyncio.create_task(self._write(seat, decided))
+        if committed is not None:
+            await self._told()
+            self._telling = asyncio.create_task(self._tell(committed))
         if decided.changes.handed is not None:  # only once that is certain do the others' commands go where it went
             await self._written()
 
@@ -322,16 +328,29 @@ class Engine:
             log.exception("batch_failed", shard=self.shard, commands=len(decided.envelopes))
             raise _Failed(decided.envelopes, decided.stream_id) from error
 
-    async def _written(self) -> None:
-        """Wait until the batch in flight is committed, then tell the world."""
+    async def _committed(self) -> Decided | None:
+        """Wait until the batch in flight is committed, and give it."""
         if self._writing is None:
-            return
+            return None
         decided, task = self._writing
         await asyncio.wait({task})
         self._writing = None
         task.result()
         failpoint("engine.after_commit")
-        await self._tell(decided)
+        return decided
+
+    async def _told(self) -> None:
+        """Wait until the world knows of the batches before the one in flight."""
+        if self._telling is not None:
+            telling, self._telling = self._telling, None
+            await telling
+
+    async def _written(self) -> None:
+        """Wait until the batch in flight is committed and told to the world."""
+        committed = await self._committed()
+        await self._told()
+        if committed is not None:
+            await self._tell(committed)
 
     async def _tell(self, decided: Decided) -> None:
         self.commands += decided.taken

@@ -1,6 +1,5 @@
 """The engine's way out: answers, the market's feed, and calls to wake others, once a batch is committed."""
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -50,7 +49,8 @@ for book = 1, books do
   redis.call('publish', channel, update)
   at = at + 4
 end
-for pair = at, #ARGV, 2 do redis.call('publish', ARGV[pair], ARGV[pair + 1]) end
+for party in string.gmatch(ARGV[at], '%d+') do redis.call('publish', ARGV[at + 1] .. party, '') end
+for pair = at + 2, #ARGV, 2 do redis.call('publish', ARGV[pair], ARGV[pair + 1]) end
 redis.call('xtrim', KEYS[1], 'minid', ARGV[1])
 return lost
 """
@@ -81,6 +81,8 @@ class News:
 
     epoch: int = 0
     books: list[BookNews] = field(default_factory=list)
+    parties: list[int] = field(default_factory=list)
+    """Who has something to look at."""
     messages: list[tuple[str, bytes]] = field(default_factory=list)
 
 
@@ -89,15 +91,13 @@ class Publisher:
     """Puts the changes of one desk's books into words. It knows what was told before, and lives as long as the desk."""
 
     told: dict[int, Told] = field(default_factory=dict)
-    _prices: dict[int, int] = field(default_factory=dict)
-    """Order id to the price at which readers saw it last: an order that moves changes two levels."""
 
     def news(self, desk: Desk, epoch: int) -> News:
         """What a batch has changed: books and trades, who has something to look at, and whether there is work."""
         changes = desk.changes
         touched = self._touched(desk)
         books = [self._book_news(desk, epoch, each, touched.get(each, set())) for each in sorted(changes.instruments)]
-        messages = [(party_channel(party_id), b"") for party_id in changes.parties]
+        messages = []
         if changes.instructions:
             messages.append((SETTLEMENT_WAKE, b""))
         if changes.handed is not None:
@@ -105,7 +105,7 @@ class Publisher:
             for instrument in desk.instruments.values():
                 if unit_of(instrument.carrier) == changes.handed.unit:
                     self.told.pop(instrument.id, None)
-        return News(epoch, books, messages)
+        return News(epoch, books, list(changes.parties), messages)
 
     def opening(self, desk: Desk, epoch: int) -> News:
         """Every book of the desk whole, for when the desk has just been loaded."""
@@ -113,18 +113,14 @@ class Publisher:
 
     def _touched(self, desk: Desk) -> dict[int, set[tuple[Side, int]]]:
         """The levels, by instrument, at which the batch's orders stood before or stand now."""
-        prices, found = self._prices, dict[int, set[tuple[Side, int]]]()
+        found = dict[int, set[tuple[Side, int]]]()
         for records in (desk.changes.placed, desk.changes.changed):
             for record in records.values():
                 levels = found.setdefault(record.instrument_id, set())
                 levels.add((record.side, record.price))
-                before = prices.get(record.id)
-                if before is not None and before != record.price:
-                    levels.add((record.side, before))
-                if record.state == "open":
-                    prices[record.id] = record.price
-                else:
-                    prices.pop(record.id, None)
+                if record.seen_minor not in (0, record.price):  # an order that moves changes two levels
+                    levels.add((record.side, record.seen_minor))
+                record.seen_minor = record.price
         return found
 
     def _book_news(self, desk: Desk, epoch: int, instrument_id: int, touched: set[tuple[Side, int]]) -> BookNews:
@@ -132,7 +128,6 @@ class Publisher:
         told = self.told.get(instrument_id)
         if told is None:
             told = self.told[instrument_id] = Told()
-            self._prices.update((order.id, order.price) for order in book.all_orders())
         prev, told.seq = told.seq, desk.seq
         bids, asks = book.depth(LEVELS)
         update = BookUpdate(
@@ -179,6 +174,7 @@ async def announce(  # noqa: PLR0917 - who is told, of what, and up to where
     for each in told.books:
         keys += book_keys(shard, each.instrument_id)
         arguments += [market_channel(each.instrument_id), each.update, each.snapshot, int(each.is_first)]
+    arguments += [",".join(map(str, told.parties)), party_channel("")]
     for channel, parts in _by_channel(envelopes, answers):
         arguments += [channel, b"[%s]" % b",".join(parts)]
     for channel, message in told.messages:
@@ -198,15 +194,3 @@ def _by_channel(envelopes: Sequence[Envelope], answers: Iterable[bytes]) -> Iter
         if envelope.reply_to:  # what the engine asks of itself nobody waits for
             channels.setdefault(envelope.reply_to, []).append(b"[%d,%s]" % (envelope.number, answer))
     return channels.items()
-
-
-_publishers: deque[tuple[Desk, Publisher]] = deque(maxlen=8)
-
-
-def news(desk: Desk, epoch: int) -> News:
-    """What a batch has to tell, in the words of the desk's own publisher."""
-    publisher = next((publisher for known, publisher in _publishers if known is desk), None)
-    if publisher is None:
-        publisher = Publisher()
-        _publishers.append((desk, publisher))
-    return publisher.news(desk, epoch)

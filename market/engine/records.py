@@ -37,6 +37,8 @@ class Record(Order):
     reason: str | None = None
     version: int = 1
     created_us: int = 0
+    seen_minor: int = 0
+    """The price at which readers of the feed saw it last."""
     marked: int = 0
     """Its part in the state hash as it was last added up."""
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import market.basket_tables  # noqa: F401 - the tables register themselves
+import market.data_tables  # noqa: F401 - the same
 import market.line_tables  # noqa: F401 - the same
 import market.session_tables  # noqa: F401 - the same
 import market.tables  # noqa: F401 - the same

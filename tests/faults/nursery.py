@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from market.engine import engine, feed, program, store
+from market.engine import engine, feed, program, writing
 from market.engine.batch import Decided, Seat
 from market.engine.engine import Engine
 from market.settings import Settings
@@ -40,13 +40,13 @@ def _stops_before_a_batch() -> None:
 
 def _stops_before_the_commit() -> None:
     """Stopped inside its transaction, with everything written and the lease row locked."""
-    check_fence, stop = store.check_fence, _stop_once()
+    check_fence, stop = writing.check_fence, _stop_once()
 
     def check_and_stop(*given: Any) -> None:
         check_fence(*given)
         stop("")
 
-    store.check_fence = check_and_stop  # type: ignore[assignment]
+    writing.check_fence = check_and_stop  # type: ignore[assignment]
 
 
 def _stop_once() -> Callable[[str], None]:

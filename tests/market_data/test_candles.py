@@ -109,6 +109,7 @@ async def test_a_ticker_is_what_the_trades_of_the_last_day_say(
 async def test_two_schedulers_at_once_take_each_trade_in_once(
     sessions: Sessions, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await candles.keep(sessions)
     monkeypatch.setattr(candles, "MOST_AT_ONCE", 7)
     instruments = [await an_instrument(connection) for _ in range(5)]
     made = {}

@@ -13,6 +13,7 @@ from market import market_data
 from market.engine import feed
 from market.engine.commands import (
     AmendOrder,
+    BookUpdate,
     CancelOrder,
     Command,
     Conditions,
@@ -200,6 +201,12 @@ async def test_a_new_engine_makes_every_reader_load_the_book_again(redis: Redis)
     news = floor.batch([("place", 12, "buy", 91, 2, None)], epoch=2)
 
     assert not reader.take_in(decode_book(news.books[0].update))
+
+
+def test_a_book_that_moved_to_another_shard_is_loaded_again_whatever_its_epoch() -> None:
+    reader = Mirror(Snapshot(5 * 1024, 9, [(90, 1, 1)], []))
+
+    assert not reader.take_in(BookUpdate(1, 4 * 1024 + 1, 2, [], [], [], 3 * 1024 + 1, []))
 
 
 def test_an_iceberg_tells_of_its_slice_alone() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from matching.book import Book
-from matching.orders import Side
+from matching.orders import SelfTrade, Side
 from tests.matching.limits import Limits
 from tests.matching.tables import FOK, GTD, IOC, an_order, drawn, ended, happened, orders_of, special, table
 
@@ -126,12 +126,13 @@ def test_pegged_orders_move_after_the_auction() -> None:
     assert drawn(book) == "buy  95 | #3 1"
 
 
-def test_own_group_is_passed_for_the_next_and_what_stays_crossed_ends_newest_first() -> None:
+@pytest.mark.parametrize("mode", SelfTrade)
+def test_own_group_is_passed_for_the_next_and_what_stays_crossed_ends_newest_first(mode: SelfTrade) -> None:
     book = Book()
     book.calling = True
     book.place(an_order(1, "sell 5 at 99", group_id=7))
     book.place(an_order(2, "sell 2 at 99"))
-    book.place(an_order(3, "buy 5 at 100", group_id=7))
+    book.place(an_order(3, "buy 5 at 100", group_id=7, self_trade=mode))
 
     auction = book.uncross()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.engine import batch, store
+from market.engine import batch, writing
 from market.engine.commands import Envelope, encode, stream_of
 from market.engine.lease import Fenced
 from market.sharding import Seated, shard_by_rule, shard_of
@@ -123,8 +123,9 @@ async def test_an_adoption_waits_for_a_batch_whose_commit_is_under_way_and_has_i
         order = floor.order(member, "sell", 100, 1)
         prepared = await batch.prepare(old, [Envelope(order, "", 0)], {})
         decided = batch.decide(old, prepared, "1-0")
-        assert decided.parameters is not None
-        store.check_fence(await decided.connection.fetchval(store.WRITE, *decided.parameters), old.lease)
+        assert decided.written is not None
+        statement, parameters = decided.written.statement, decided.written.parameters
+        writing.check_fence(await decided.connection.fetchval(statement, *parameters), old.lease)
         async with asyncio.TaskGroup() as group:
             engine = running_engine(floor.dsn, floor.redis, shard=0, shards=1)
             starting = group.create_task(engine.__aenter__())

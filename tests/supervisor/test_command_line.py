@@ -26,6 +26,9 @@ COMMANDS = {
         "verify",
         "report",
         "bench",
+        "replay",
+        "preview-rules",
+        "move-instruments",
         "register-webhook",
     ),
 }

@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from httpx import AsyncClient, Response
 from sqlalchemy import select
 
+from market.engine.commands import CancelAll
 from market.partners import issue_key
 from market.settings import Settings
-from market.tables import PartyRow
+from market.tables import OpenOrderRow, PartyRow
 from market.venue import Venue
 from settlement import accounts
+from settlement.accounts import HOUSE
 from settlement.ledger import Kind
 from settlement.ledger_tables import AssetRow
 from settlement.payments.values import PaymentSettings
@@ -91,6 +94,13 @@ class Market:
             key = await issue_key(session, party.id, "tests")
             await session.commit()
         return Partner(self.client, party.id, key)
+
+    async def empty_book(self) -> None:
+        """Take out of the coins' book what earlier tests have left in it."""
+        async with self.venue.sessions() as session:
+            owners = list(await session.scalars(select(OpenOrderRow.party_id).distinct()))
+        for owner in owners:
+            await self.venue.gateway.submit(CancelAll(HOUSE, f"empty-{token_hex(8)}", b"", 1, owner))
 
 
 @dataclass

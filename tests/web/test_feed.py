@@ -23,6 +23,7 @@ from web.hub import Hub
 
 SECONDS = 10.0
 INSTRUMENT = 1
+STEP = 1024
 NUMBERS = count(1)
 
 
@@ -92,6 +93,11 @@ async def _until(events: AsyncIterator[Event], reader: Mirror, price: int) -> li
     return read
 
 
+@pytest.fixture(autouse=True)
+async def an_empty_book(market: Market) -> None:
+    await market.empty_book()
+
+
 async def test_a_program_follows_a_book_from_its_snapshot_on(
     market: Market, settings: Settings, tmp_path: Path
 ) -> None:
@@ -128,12 +134,13 @@ async def test_a_program_follows_a_book_from_its_snapshot_on(
 def stream(settings: Settings) -> Feed:
     """A feed whose book is known, and that nobody publishes to but the test."""
     made = Feed(instrument_id=INSTRUMENT)
-    made._show(Mirror(Snapshot(10, 1, [(90, 1, 1)], [(100, 2, 1)])))
+    made._show(Mirror(Snapshot(10 * STEP, 1, [(90, 1, 1)], [(100, 2, 1)])))
     return made
 
 
 def _update(seq: int, prev: int, *changes: tuple[int, int, int, int], epoch: int = 1) -> bytes:
-    return encode(BookUpdate(INSTRUMENT, seq, epoch, [], [], [], prev, list(changes), 7))
+    """What the engine tells; its numbers are multiples of a step."""
+    return encode(BookUpdate(INSTRUMENT, seq * STEP, epoch, [], [], [], prev * STEP, list(changes), 7))
 
 
 def _data(frames: bytes) -> list[Any]:
@@ -145,11 +152,11 @@ async def test_what_changed_between_two_renderings_is_one_event_for_all(stream: 
     stream.hear(_update(30, 20, (1, 80, 0, 0), (2, 100, 0, 0)))
     stream._render()
 
-    one, other = stream.since(1, 10), stream.since(1, 10)
+    one, other = stream.since(1, 10 * STEP), stream.since(1, 10 * STEP)
 
     assert one is other
     [delta] = _data(one)
-    assert (delta["prev"], delta["seq"]) == (10, 30)
+    assert (delta["prev"], delta["seq"]) == (10 * STEP, 30 * STEP)
     assert (delta["bids"], delta["asks"]) == ([[80, 0, 0], [90, 5, 2]], [[100, 0, 0]])
 
 
@@ -158,12 +165,12 @@ async def test_a_slow_reader_gets_what_it_missed_or_the_whole_book_where_that_is
         stream.hear(_update(10 + at, 9 + at, (1, 90, at, 1)))
         stream._render()
 
-    soon, late, never = stream.since(1, 17), stream.since(1, 11), stream.since(0, 0)
+    soon, late, never = stream.since(1, 17 * STEP), stream.since(1, 11 * STEP), stream.since(0, 0)
 
-    assert [delta["seq"] for delta in _data(soon)] == [18]
+    assert [delta["seq"] for delta in _data(soon)] == [18 * STEP]
     assert late is never
     [whole] = _data(late)
-    assert (whole["seq"], whole["bids"], whole["asks"]) == (18, [[90, 8, 1]], [[100, 2, 1]])
+    assert (whole["seq"], whole["bids"], whole["asks"]) == (18 * STEP, [[90, 8, 1]], [[100, 2, 1]])
 
 
 async def test_nothing_is_kept_for_readers_without_bound(stream: Feed) -> None:
@@ -182,7 +189,7 @@ async def test_a_burst_is_rendered_at_the_pace_and_not_for_each_change(stream: F
     await asyncio.sleep(2 * feed.PACE_SECONDS)
 
     assert 1 <= len(stream._frames) <= 3
-    assert stream.since(1, 109) == b""
+    assert stream.since(1, 109 * STEP) == b""
 
 
 async def test_a_gap_makes_the_feed_load_the_book_again(
@@ -199,7 +206,7 @@ async def test_a_gap_makes_the_feed_load_the_book_again(
                 while followed.mirror is None:
                     await followed.changed()
             mirror = followed.mirror
-            followed.hear(_update(mirror.seq + 2048, mirror.seq + 1024, (1, 3, 1, 1), epoch=mirror.epoch))
+            followed.hear(_update(mirror.seq // STEP + 2, mirror.seq // STEP + 1, (1, 3, 1, 1), epoch=mirror.epoch))
             async with asyncio.timeout(SECONDS):
                 while followed.mirror is mirror:
                     await followed.changed()

@@ -23,6 +23,11 @@ FALLING = {"floor_minor": 400, "step_minor": 1, "every_minutes": 5}
 BY_CARD: dict[str, Any] = {"payment": "card", "payment_method": "pm_card_visa"}
 
 
+@pytest.fixture(autouse=True)
+async def an_empty_book(market: Market) -> None:
+    await market.empty_book()
+
+
 @pytest.fixture
 async def people(market: Market) -> AsyncIterator[tuple[Partner, Partner]]:
     """Two who trade, in a market whose last price is `CLEAN`; what they leave in the book is taken out again."""

@@ -2,10 +2,23 @@
 
 from litestar.types import ControllerRouterHandler
 
-from web.pages import coins, instrument, market, officer, orders, partner, payments, sign_in, trades, wallet
+from web.pages import (
+    coins,
+    instrument,
+    market,
+    officer,
+    orders,
+    partner,
+    payments,
+    price_index,
+    sign_in,
+    trades,
+    wallet,
+)
 
 routes: list[ControllerRouterHandler] = [
     *market.routes,
+    *price_index.routes,
     *instrument.routes,
     *orders.routes,
     *trades.routes,
