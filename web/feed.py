@@ -31,12 +31,12 @@ BEAT_SECONDS = 15.0
 LIFE_SECONDS = 3_600.0
 """Then the program connects again, and shows its key again."""
 CONNECT_SECONDS = 3.0
-PACE_SECONDS = 0.1
+PACE_SECONDS = 0.08
 """How often a book is rendered at the most."""
 SLOWEST_SECONDS = 1.0
-DELIVERY_SECONDS = 0.000_1
+DELIVERY_SECONDS = 0.000_08
 """The pace grows by so much for each reader of the process: a delivery costs about 40 µs, so that all of them together
-take less than half of a processor."""
+take half of a processor."""
 LAST_TRADES = 50
 """Trades that come with a whole book."""
 REMEMBERED = 128

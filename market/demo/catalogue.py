@@ -25,7 +25,7 @@ COIN_TOP_UP_MINOR = 260
 COIN_MINOR = 110
 BAND_BASIS_POINTS = 2_000
 """Twice the usual: the traders quote up to 15 % from the middle, and would pause one market in twelve at any time."""
-RULES = RuleProfile(sales_a_month=60, received_a_month_mb=None, residual_mb=500)
+RULES = RuleProfile(sales_a_month=2_000, received_a_month_mb=None, residual_mb=500)
 FOREVER = datetime(2100, 1, 1, tzinfo=SHANGHAI)
 
 

@@ -86,9 +86,8 @@ async def prepare(seat: Seat, envelopes: Sequence[Envelope], in_flight: Known) -
     transaction = connection.transaction()
     await transaction.start()
     commands = [envelope.command for envelope in envelopes]
-    known = await store.answered(connection, commands)
+    now_us, known = await store.answered_now(connection, commands)
     known.update(in_flight)
-    now_us = await store.clock_us(connection)
     fresh = [command for command in commands if (command.party_id, command.key) not in known]
     await lines.meet(connection, desk, fresh)
     wanted = desk.begin(fresh, now_us)

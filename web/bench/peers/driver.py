@@ -89,8 +89,8 @@ def surplusflow(events: list[Event]) -> Play:
     book = Book()
     times = {ADD: TimeInForce.GTC, TAKE: TimeInForce.IOC}
 
-    def place(*terms: Any) -> Any:
-        return book.place(Order(*terms))
+    def place(id_: int, account: int, side: Side, price: int, lots: int, time_in_force: TimeInForce) -> Any:  # noqa: PLR0917 - as the peers get them
+        return book.place(Order(id_, account, account, side, price, lots, lots, time_in_force))
 
     calls: list[Call] = []
     for kind, id_, account, buys, price, lots in events:
@@ -98,7 +98,7 @@ def surplusflow(events: list[Event]) -> Play:
             calls.append((book.cancel, (id_,)))
         else:
             side = Side.BUY if buys else Side.SELL
-            calls.append((place, (id_, account, account, side, price, lots, lots, times[kind])))
+            calls.append((place, (id_, account, side, price, lots, times[kind])))
     return Play(calls, lambda answers: _sum(f.quantity for made in answers for f in getattr(made, "fills", ())))
 
 
