@@ -77,8 +77,10 @@ def _apart(desk: Desk, entries: Sequence[Entry], touched: frozenset[int]) -> tup
 
 
 def _before(stream_id: str) -> str:
-    """The number just below an entry's: an entry's number is milliseconds and a counter."""
+    """The number just below an entry's, milliseconds and a counter; nothing is below the beginning."""
     milliseconds, counter = map(int, stream_id.split("-"))
+    if not milliseconds and not counter:
+        return stream_id
     return f"{milliseconds}-{counter - 1}" if counter else f"{milliseconds - 1}-{2**64 - 1}"
 
 
