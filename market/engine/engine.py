@@ -218,6 +218,7 @@ class Engine:
             if queue.entries:
                 return
             if self._writing is None:
+                await self._told()
                 await lease.renew(seat.lanes[0], seat.lease)
                 await self._meet(seat)
                 if await intake.restarted(self.redis, self.shard, queue.last):
@@ -243,7 +244,7 @@ class Engine:
         return [Entry(seat.read_to, Envelope(command, "", 0)) for command in due]
 
     async def _take(self, seat: Seat, queue: Queue, room: int, wait_ms: int | None) -> None:
-        """Take what has come; while it waits, a batch that is written meanwhile is told to the world."""
+        """Take what has come; a batch whose writing fails meanwhile is noticed at once."""
         taking = asyncio.create_task(intake.take(self.redis, self.shard, queue.last, room, wait_ms))
         stopped = asyncio.create_task(self.stopping.wait())
         try:
@@ -253,7 +254,7 @@ class Engine:
                     tasks.add(self._writing[1])
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 if self._writing is not None and self._writing[1].done():
-                    await self._written()
+                    await self._committed()
             if not taking.done():
                 return
             entries, last, unreadable = taking.result()
@@ -280,11 +281,8 @@ class Engine:
         self._in_doubt += envelopes
         failpoint("engine.before_batch")
         decided = await self._decide(seat, envelopes, queue.position, flying)
-        committed = await self._committed()
-        self._writing = decided, asyncio.create_task(self._write(seat, decided))
-        if committed is not None:
-            await self._told()
-            self._telling = asyncio.create_task(self._tell(committed))
+        await self._committed()
+        self._writing = decided, asyncio.create_task(self._write_and_tell(seat, decided))
         if decided.changes.handed is not None:  # only once that is certain do the others' commands go where it went
             await self._written()
 
@@ -328,29 +326,31 @@ class Engine:
             log.exception("batch_failed", shard=self.shard, commands=len(decided.envelopes))
             raise _Failed(decided.envelopes, decided.stream_id) from error
 
-    async def _committed(self) -> Decided | None:
-        """Wait until the batch in flight is committed, and give it."""
-        if self._writing is None:
-            return None
-        decided, task = self._writing
-        await asyncio.wait({task})
-        self._writing = None
-        task.result()
+    async def _write_and_tell(self, seat: Seat, decided: Decided) -> None:
+        """Write a batch, and begin to tell it as soon as it is committed, after the one before it."""
+        await self._write(seat, decided)
         failpoint("engine.after_commit")
-        return decided
+        await self._told()
+        self._telling = asyncio.create_task(self._tell(decided))
+
+    async def _committed(self) -> None:
+        """Wait until the batch in flight is committed."""
+        if self._writing is not None:
+            _, task = self._writing
+            await asyncio.wait({task})
+            self._writing = None
+            task.result()
 
     async def _told(self) -> None:
-        """Wait until the world knows of the batches before the one in flight."""
+        """Wait until the world knows of what is committed."""
         if self._telling is not None:
             telling, self._telling = self._telling, None
             await telling
 
     async def _written(self) -> None:
         """Wait until the batch in flight is committed and told to the world."""
-        committed = await self._committed()
+        await self._committed()
         await self._told()
-        if committed is not None:
-            await self._tell(committed)
 
     async def _tell(self, decided: Decided) -> None:
         self.commands += decided.taken

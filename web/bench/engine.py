@@ -5,22 +5,22 @@ for each order, by sixteen clients (`web.bench.baselines`).
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter_ns
 from typing import Any
 
 import asyncpg
-import msgspec
 from redis.asyncio import Redis
 
-from market.engine.commands import CancelOrder, Command, Envelope, PlaceOrder, encode, stream_of
+from market.engine.commands import CancelOrder, Command, Envelope, encode, stream_of
 from market.engine.desk import NUMBERS
 from market.engine.engine import Engine
-from matching.orders import Order, Side
+from matching.orders import Order
 from web.bench import baselines
 from web.bench.matching import Crowd, Event
+from web.bench.orders import placed
+from web.bench.pacing import waits_of
 from web.bench.stack import Stack, member, stack
 
 SUSTAINED = 200_000
@@ -140,29 +140,11 @@ def a_stream(commands: int, seed: int) -> list[Command]:
     for at, event in enumerate(events, start=1):
         if isinstance(event, Order):
             numbers[event.id], owners[event.id] = at * NUMBERS, event.party_id
-            made.append(_place(event, at))
+            made.append(placed(event, at))
         else:
             party, _, _ = member(owners[event])
             made.append(CancelOrder(party, f"k{at}", b"", 1, numbers[event]))
     return made
-
-
-def _place(order: Order, at: int) -> PlaceOrder:
-    party, money, coins = member(order.party_id)
-    buying = order.side is Side.BUY
-    return PlaceOrder(
-        party_id=party,
-        key=f"k{at}",
-        body_hash=b"",
-        instrument_id=1,
-        group_id=party,
-        side="buy" if buying else "sell",
-        price_minor=order.price,
-        quantity=order.quantity,
-        account_id=money if buying else coins,
-        time_in_force=order.time_in_force.value,
-        proceeds_account_id=coins if buying else money,
-    )
 
 
 async def enqueue(redis: Redis, commands: Sequence[Command]) -> None:
@@ -223,43 +205,5 @@ async def _paced(at: Stack, redis: Redis, cap: int, rates: Sequence[int], seed: 
     async with running_engine(at, redis, cap) as engine:
         await engine.ready.wait()
         for number, rate in enumerate(rates):
-            waits.append(await _paced_at(redis, rate, seed, number * 10**9))
+            waits.append(await waits_of(at.redis_url, rate, PACED_SECONDS, seed, number * 10**9))
     return waits
-
-
-async def _paced_at(redis: Redis, rate: int, seed: int, first_key: int) -> list[int]:
-    """Nanoseconds from each command's due time to its answer, sent at an even rate whether or not answers come."""
-    draw = random.Random(seed)
-    number_of_commands = max(1, rate) * PACED_SECONDS
-    answered: dict[int, int] = {}
-    async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-        await pubsub.subscribe("bench-paced")
-        await pubsub.get_message(timeout=1)
-        listener = asyncio.create_task(_listen(pubsub, answered, number_of_commands))
-        due_ns = []
-        started_at_ns = perf_counter_ns()
-        sent = 0
-        while sent < number_of_commands:
-            now_ns = perf_counter_ns()
-            due = min(number_of_commands, (now_ns - started_at_ns) * rate // NANOSECONDS + 1)
-            pipe = redis.pipeline(transaction=False)
-            for number in range(sent, due):
-                due_ns.append(started_at_ns + number * NANOSECONDS // rate)
-                order = Order(number, draw.randrange(1000), 0, Side.BUY, draw.randint(1, 400), 1, 1)
-                command = _place(order, -first_key - number - 1)
-                pipe.xadd(stream_of(0), {"c": encode(Envelope(command, "bench-paced", number))})
-            if due > sent:
-                await pipe.execute()
-            sent = due
-            await asyncio.sleep(0.001)
-        await asyncio.wait_for(listener, 60)
-    return [answered[number] - at_ns for number, at_ns in enumerate(due_ns)]
-
-
-async def _listen(pubsub: Any, answered: dict[int, int], count: int) -> None:
-    decode = msgspec.json.Decoder(list[tuple[int, msgspec.Raw]]).decode
-    while len(answered) < count:
-        message = await pubsub.get_message(timeout=None)
-        if message is not None:
-            now_ns = perf_counter_ns()
-            answered.update((number, now_ns) for number, _ in decode(message["data"]))
