@@ -6,17 +6,25 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 STATEMENT_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 5_000
+IDLE_TIMEOUT_MS = 30_000
+"""A process that was stopped inside a transaction loses it by then, and its locks keep nobody waiting any longer."""
 
 
 def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
     """Open a pool. Each program has its own; together they must stay below the server's connections."""
+    limits = {
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+    }
     return create_async_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text goes to logs, what was asked for does not
-        connect_args={"server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "lock_timeout": "5000"}},
+        connect_args={"server_settings": {name: str(limit) for name, limit in limits.items()}},
     )
 
 

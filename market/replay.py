@@ -20,6 +20,7 @@ from market.engine.commands import (
     CancelOrder,
     Command,
     EnactRules,
+    ExpireOrders,
     PlaceBasket,
     PlaceOrder,
     PlaceTogether,
@@ -143,6 +144,8 @@ class Replay:
                         yield from self._cancel(instrument, row, order_id)
             case SetState():
                 yield from self._set_state(instrument, row, command)
+            case ExpireOrders() if sessions.is_letting_go(instrument):
+                yield from self._let_go(instrument, row)
 
     def _ending(self, instrument: Instrument, command: CancelOrder | CancelAll | EnactRules) -> list[int]:
         """The orders that a command ends, in the order in which it ends them."""
@@ -198,9 +201,12 @@ class Replay:
             yield from self._uncross(instrument, row)
         instrument.stand(standing)
         if standing.state == "closed":
-            for order in list(instrument.book.all_orders()):
-                if order.id in instrument.book:
-                    yield from self._cancel(instrument, row, order.id)
+            yield from self._let_go(instrument, row)
+
+    def _let_go(self, instrument: Instrument, row: Row) -> Iterator[Fill]:
+        for order in sessions.leftovers(instrument):
+            if order.id in instrument.book:
+                yield from self._cancel(instrument, row, order.id)
 
     def _uncross(self, instrument: Instrument, row: Row) -> Sequence[Fill]:
         auction = instrument.book.uncross(priority=row.seq)

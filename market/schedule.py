@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import candles, enacting, logs, price_index
+from market import candles, enacting, line_watch, logs, payout_schedule, price_index, reconciliation
 from market import sessions as plans
 from market.engine.commands import Answer, Command, ExpireOrders, SetState, State
 from market.refusals import Refusal
@@ -36,7 +36,12 @@ async def _run(settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with open_venue(settings, pool_size=2) as venue:
+    async with (
+        open_venue(settings, pool_size=2) as venue,
+        reconciliation.daily(venue),
+        line_watch.watching(venue),
+        payout_schedule.paying(venue),
+    ):
         while not stopping.is_set():
             try:
                 await keep_time(venue, datetime.now(UTC))

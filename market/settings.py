@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
+from settlement.carriers.opening import DIALECTS
 from settlement.carriers.values import CarrierProfile
 from settlement.payments.values import PaymentSettings
 
@@ -21,6 +22,8 @@ DEMO_MARK = "demo_"
 DEMO_API_KEY = "sk_test_sim"
 SHARDS_MAX = 1024
 CARRIER_SECONDS_MAX = 3_600
+COUNTS = {"at_once": 256, "bulk_size": 100}
+"""The largest of each whole number that a carrier's table may give."""
 STRIPE_TIMEOUT_SECONDS = 10
 
 Environment = Literal["demo", "production"]
@@ -120,6 +123,10 @@ def _carrier(number: int, table: Any) -> CarrierProfile:
 def _fits(name: str, value: Any) -> bool:
     if name.endswith("_seconds"):
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= CARRIER_SECONDS_MAX
+    if name == "phone_bill":
+        return isinstance(value, bool)
+    if name in COUNTS:
+        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= COUNTS[name]
     return isinstance(value, str) and bool(value.strip())
 
 
@@ -235,6 +242,12 @@ class _Reader:
 
     def _check_carrier(self, profile: CarrierProfile, production: bool) -> None:
         self._check_web_address("CARRIERS", profile.base_url, production, f"base_url of {profile.code}")
+        if profile.dialect not in DIALECTS:
+            self._refuse("CARRIERS", f"dialect of {profile.code} is not one of {', '.join(sorted(DIALECTS))}")
+        if profile.dialect == "recharge" and not profile.partner_no:
+            self._refuse("CARRIERS", f"partner_no of {profile.code} is missing: its dialect needs one")
+        if profile.notify_url:
+            self._check_web_address("CARRIERS", profile.notify_url, production, f"notify_url of {profile.code}")
         if profile.max_in_flight_seconds < profile.timeout_seconds:
             self._refuse("CARRIERS", f"max_in_flight_seconds of {profile.code} is shorter than its timeout_seconds")
         if production and _is_demo(profile.credential):

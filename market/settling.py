@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from market import logs
 from market.announcing import announce
+from market.buying_in import buying_in
 from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
 from market.settings import Settings
@@ -24,7 +25,7 @@ from market.vault import Vault, VaultBroken
 from market.venue import Venue, open_venue
 from settlement.steps import Outside
 from settlement.waiting import first
-from settlement.worker import run
+from settlement.worker import STEPS, run
 
 log = structlog.get_logger()
 
@@ -57,10 +58,11 @@ async def settle(venue: Venue, outside: Outside, stop: asyncio.Event) -> None:
     async def tell(parties: Iterable[int]) -> None:
         await announce(venue.redis, *map(party_channel, sorted(parties)))
 
+    steps = {**STEPS, "buy_in": buying_in(venue.gateway)}
     wake = asyncio.Event()
     async with _listening(venue, wake):
         log.info("settlement_started", worker=worker, carriers=sorted(outside.carriers))
-        await run(outside, venue.sessions, tell, wake=wake, stop=stop, worker=worker)
+        await run(outside, venue.sessions, tell, wake=wake, stop=stop, worker=worker, steps=steps)
         log.info("settlement_stopped", worker=worker)
 
 
@@ -73,7 +75,7 @@ def outside_of(venue: Venue, installation: str, provider_patience: timedelta = t
             rows = await session.execute(query.where(LineRow.id.in_(line_ids), LineRow.state != "closed"))
         return dict(_opened(venue.vault, ((row.id, row.number_sealed) for row in rows)))
 
-    return Outside(venue.carriers, venue.payments, numbers_of, installation, provider_patience)
+    return Outside(venue.carriers, venue.payments, numbers_of, installation, provider_patience, billing=venue.billing)
 
 
 def _opened(vault: Vault, sealed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import card_holds, custody
+from market import card_holds, custody, fees
 from market.engine.commands import (
     AmendOrder,
     Answer,
@@ -20,6 +20,7 @@ from market.engine.commands import (
     Command,
     Conditions,
     Decay,
+    FeeTerms,
     LineFacts,
     PlaceOrder,
     decode_answer,
@@ -31,6 +32,7 @@ from market.instruments import Tradable, tradable
 from market.keys import check_key, reused
 from market.parties import Member
 from market.refusals import Conflict, NotAllowed, NotFound, OutcomeUnknown, Refusal
+from market.standing import check_not_frozen
 from market.tables import LineRow, OpenOrderRow, OrderRow
 from market.venue import Venue
 from matching import refusals as matching
@@ -204,7 +206,9 @@ class Counter:
     session: AsyncSession
     member: Member
     _instruments: dict[str, Tradable] = field(default_factory=dict)
+    _may_trade: bool = False
     _purses: dict[str, "_Purse"] = field(default_factory=dict)
+    _fees: list[fees.Fee] | None = None
 
     async def take(self, request: OrderRequest, key: str, body_hash: bytes) -> Wanted:
         """The command for an order, before anything is reserved or charged.
@@ -213,9 +217,12 @@ class Counter:
             NotAllowed: a rule stands against it.
             NotFound: there is no such instrument or line.
         """
+        await self._check_standing()
         instrument = await self._instrument(request.symbol)
         command = _command(request, instrument, self.member, key, body_hash)
         _check_terms(request, command, instrument)
+        if request.side == "sell":
+            command = msgspec.structs.replace(command, fee=await self._fee(instrument))
         purse = await self._purse(instrument)
         is_sale = request.side == "sell"
         if instrument.carrier is None:
@@ -230,10 +237,27 @@ class Counter:
             command = msgspec.structs.replace(command, account_id=purse.money, line_id=line.id, line=_facts(line))
         return Wanted(request, instrument, command)
 
+    async def _check_standing(self) -> None:
+        if not self._may_trade:
+            await check_not_frozen(self.session, self.member.party_id)
+            self._may_trade = True
+
     async def _instrument(self, symbol: str) -> Tradable:
         if symbol not in self._instruments:
             self._instruments[symbol] = await tradable(self.session, symbol)
         return self._instruments[symbol]
+
+    async def _fee(self, instrument: Tradable) -> FeeTerms | None:
+        """What the member's sale will pay, frozen now."""
+        if self._fees is None:
+            self._fees = await fees.schedule(self.session)
+        return fees.terms_in_force(
+            self._fees,
+            datetime.now(UTC),
+            party_kind=self.member.kind,
+            carrier=instrument.carrier,
+            symbol=instrument.symbol,
+        )
 
     async def _purse(self, instrument: Tradable) -> "_Purse":
         if instrument.symbol not in self._purses:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -12,7 +12,9 @@ from market.gateway import Gateway
 from market.settings import Settings
 from market.transport import open_redis
 from market.vault import Vault
-from settlement.carriers.client import Carrier
+from settlement.carriers.billing import Billing
+from settlement.carriers.opening import open_carrier
+from settlement.carriers.port import CarrierPort
 from settlement.payments.port import Payments
 
 
@@ -24,10 +26,12 @@ class Venue:
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
     redis: Redis
-    carriers: Mapping[str, Carrier]
+    carriers: Mapping[str, CarrierPort]
     payments: Payments
     gateway: Gateway
     vault: Vault
+    billing: Mapping[str, Billing] = field(default_factory=dict)
+    """The carriers that take payments on the phone bill."""
 
 
 @asynccontextmanager
@@ -38,9 +42,16 @@ async def open_venue(settings: Settings, *, pool_size: int = 5) -> AsyncIterator
         stack.push_async_callback(engine.dispose)
         redis = open_redis(settings.redis_url, socket_connect_timeout=5, health_check_interval=15)
         stack.push_async_callback(redis.aclose)
-        carriers = {profile.code: await stack.enter_async_context(Carrier(profile)) for profile in settings.carriers}
+        carriers = {
+            profile.code: await stack.enter_async_context(open_carrier(profile)) for profile in settings.carriers
+        }
+        billing = {
+            profile.code: await stack.enter_async_context(Billing(profile))
+            for profile in settings.carriers
+            if profile.phone_bill
+        }
         payments = Payments(settings.payment)
         stack.push_async_callback(payments.close)
         maker = sessions(engine)
         gateway = await stack.enter_async_context(Gateway(redis, maker, settings.shards))
-        yield Venue(settings, engine, maker, redis, carriers, payments, gateway, Vault(settings.secret_key))
+        yield Venue(settings, engine, maker, redis, carriers, payments, gateway, Vault(settings.secret_key), billing)

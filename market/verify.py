@@ -15,6 +15,7 @@ from market.replay import differences
 from market.rules import RuleProfile
 from market.settings import Settings
 from market.tables import AuditLinkRow
+from settlement.ledger import Kind
 
 DEFAULTS = msgspec.json.encode(RuleProfile()).decode()
 """The limits of a rule profile that says nothing of them."""
@@ -93,9 +94,12 @@ CHECKS = (
             union all select account_id, held from basket_leg where state = 'prepared'
             union all select account_id, amount_minor from payout where status in ('requested', 'transferred')
             union all select account_id, coins from redemption where status = 'requested'
+            union all select account_id, amount_minor from bill_payment where status = 'refunding'
             union all select account_id, captured_minor - refunded_minor from payment join instruction
                 on subject_id = payment.id and instruction.kind = 'refund'
                 where instruction.status not in ('done', 'refused')
+            union all select account_id, top_up_refund.amount_minor from top_up_refund
+                join payment on payment.id = payment_id where top_up_refund.status = 'requested'
         ), needed as (select account_id, sum(amount) as amount from need group by account_id)
         select format('account %s holds %s, %s is needed', account.id, held, coalesce(amount, 0))
         from account left join needed on account_id = account.id where held <> coalesce(amount, 0)
@@ -269,6 +273,106 @@ CHECKS = (
         """,
     ),
     Check(
+        "T12",
+        "Nothing has been on its way for an hour without being escalated",
+        """
+        select format('trade %s is %s since %s and nobody was told why', delivery.id, status, created_at)
+        from delivery where status in ('pending', 'delivered') and created_at < now() - interval '1 hour'
+        and not exists (
+            select from escalation where subject = 'delivery' and subject_id = delivery.id and ended_at is null
+        )
+        """,
+    ),
+    Check(
+        "T13",
+        "A reopened trade is settled by its transfers, and nobody has paid more than was owed",
+        """
+        select format('reopening %s of trade %s waits although it could be settled', reopening.id, trade_id)
+        from reopening join delivery on delivery.id = trade_id
+        where reopening.status = 'open' and delivery.status in ('settled', 'refunded')
+            and delivery.ended_at < now() - interval '1 hour'
+        union all
+        select format('account %s owes %s', id, available) from account where kind = 'debt' and available > 0
+        """,
+    ),
+    Check(
+        "T14",
+        "Money that was taken back outside is borne to the unit, and given again once",
+        f"""
+        select format('clawback %s took %s, its books say otherwise', id, amount_minor) from clawback
+        where (status in ('gone', 'lost') and amount_minor <> own_minor + coalesce((
+            select sum(reopening.amount_minor) from reopening where trade_id = any(trade_ids)
+                and cause = case clawback.kind when 'dispute' then 'disputed' else 'refunded_outside' end
+        ), 0)) or (own_minor > 0) <> exists (
+            select from posting where kind = {int(Kind.TAKEN_BACK)} and reference = 'clb_' || clawback.id
+        ) or (own_minor > 0 and status = 'back') <> exists (
+            select from posting where kind = {int(Kind.GIVEN_AGAIN)} and reference = 'clb_' || clawback.id
+        )
+        """,  # noqa: S608 - our own figures
+    ),
+    Check(
+        "S7",
+        "Receipts are whole, nothing of them was taken away, and they say what the books say",
+        """
+        select format('step %s of the receipt of trade %s, side %s, does not follow', number, trade_id, side) from (
+            select *, lag(hash) over steps as last_hash, row_number() over steps as place
+            from receipt_step window steps as (partition by trade_id, side order by number)
+        ) step where number <> place or former_hash <> coalesce(last_hash, decode(repeat('00', 32), 'hex'))
+            or hash <> sha256(former_hash || body)
+        union all
+        select format('the receipt of trade %s, side %s, does not end as it was issued', trade_id, side)
+        from receipt left join lateral (
+            select count(*) as kept, max(number) as newest, (array_agg(hash order by number desc))[1] as end_hash
+            from receipt_step step where step.trade_id = receipt.trade_id and step.side = receipt.side
+        ) found on true
+        where kept <> steps or newest is distinct from steps or end_hash is distinct from head_hash
+        union all
+        select format('the receipt of trade %s, side %s, tells of another trade', trade_id, side)
+        from receipt_step join trade on trade.id = trade_id
+        cross join lateral (select convert_from(body, 'UTF8')::jsonb as said) told
+        where receipt_step.kind = 'match'
+            and ((said->>'price_minor')::bigint, (said->>'lots')::bigint) <> (price_minor, quantity)
+        union all
+        select format('the receipt of trade %s, side %s, tells of another move', trade_id, side)
+        from receipt_step join delivery on delivery.id = trade_id
+        where receipt_step.kind = 'delivery'
+            and convert_from(body, 'UTF8')::jsonb->>'carrier_reference' is distinct from carrier_reference
+        """,
+    ),
+    Check(
+        "C1",
+        "Nothing is for sale that lapsed at its carrier, or that something happened to the line of",
+        """
+        select format('order %s sells custody %s, which lapsed at %s', open_order.id, lapsed.custody_id, noticed_at)
+        from lapsed_reservation lapsed join open_order on open_order.custody_id = lapsed.custody_id
+        where noticed_at < now() - interval '2 hours'
+        union all
+        select format('order %s is open although line %s was %s at %s', open_order.id, event.line_id, kind, asked_at)
+        from line_event event join custody on custody.line_id = event.line_id
+        join open_order on open_order.custody_id = custody.id
+        where event.status = 'confirmed' and handled_at is not null and open_order.created_at < asked_at
+        """,
+    ),
+    Check(
+        "T15",
+        "A buy-in is at work until it has ended, and nothing set aside for it is left then",
+        f"""
+        select format('the buy-in of trade %s is %s and nobody is at work on it', trade_id, buy_in.status) from buy_in
+        where status <> 'ended' and not exists (
+            select from instruction where status in ('ready', 'claimed', 'unknown', 'dead') and subject_id = trade_id
+                and kind = case buy_in.status when 'closing' then 'close_buy_in' else 'buy_in' end
+        )
+        union all
+        select format('the buy-in of trade %s has ended and keeps %s', trade_id, available + held)
+        from buy_in join account on account.id = account_id where status = 'ended' and available + held <> 0
+        union all
+        select format('the buy-in of trade %s is %s, its books say otherwise', trade_id, status) from buy_in
+        where (account_id is not null) <> exists (
+            select from posting where kind = {int(Kind.BUY_IN_FUNDED)} and reference = 'bin_' || trade_id
+        )
+        """,  # noqa: S608 - our own figures
+    ),
+    Check(
         "T3",
         "A settled trade is booked once, and a refunded one moved nothing",
         """
@@ -281,6 +385,27 @@ CHECKS = (
         """,
     ),
     Check(
+        "T16",
+        "A trade that was moved with others is settled by a bundle that is done and moved exactly their sum",
+        """
+        select format('trade %s is %s, its bundle %s is open', delivery.id, delivery.status, bundle.id)
+        from bundle join bundle_member member on bundle_id = bundle.id join delivery on delivery.id = delivery_id
+        where bundle.status = 'open' and delivery.status <> 'pending'
+        union all
+        select format('trade %s is %s under %s, its bundle %s is done under %s', delivery.id, delivery.status,
+            delivery.carrier_reference, bundle.id, bundle.carrier_reference)
+        from bundle join bundle_member member on bundle_id = bundle.id join delivery on delivery.id = delivery_id
+        where bundle.status = 'done' and (delivery.status = 'pending'
+            or delivery.carrier_reference is distinct from bundle.carrier_reference)
+        union all
+        select format('bundle %s moved %s MB, its trades are %s MB', bundle.id, bundle.quantity, sum(delivery.quantity))
+        from bundle left join bundle_member member on bundle_id = bundle.id
+        left join delivery on delivery.id = delivery_id
+        group by bundle.id, bundle.quantity having sum(delivery.quantity) is distinct from bundle.quantity
+            or bool_or(member.quantity <> delivery.quantity)
+        """,
+    ),
+    Check(
         "T7",
         "Captured money covers exactly what was delivered on the card, and refunds stay below it",
         """
@@ -289,6 +414,20 @@ CHECKS = (
         where payment.status = 'succeeded' and delivery.status = 'settled'
         group by payment.id, captured_minor having captured_minor <> sum(delivery.amount_minor)
         """,
+    ),
+    Check(
+        "L12",
+        "Every correction by hand that is booked has its transfer and two officers, and no other has one",
+        f"""
+        select format('adjustment %s is %s, its books say %s', adjustment.id, status, coalesce(booked.amount, 0))
+        from adjustment full join (
+            select substr(reference, 5)::bigint as id,
+                sum(available_change) filter (where available_change > 0) as amount
+            from posting where kind = {int(Kind.ADJUSTED)} group by 1
+        ) booked on booked.id = adjustment.id
+        where (status = 'booked') is distinct from (booked.amount is not null) or booked.amount <> amount_minor
+            or (status = 'booked' and decided_by = proposed_by)
+        """,  # noqa: S608 - our own figures
     ),
     Check(
         "T8",

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import audit
+from market import audit, line_events
 from market.announcing import announce
 from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
@@ -16,6 +16,7 @@ from market.keys import check_key, reused
 from market.parties import Member
 from market.purses import ensure_wallet, lock_party, midnight
 from market.refusals import BadInput, NotAllowed, TooMany, Unavailable
+from market.standing import check_not_frozen
 from market.tables import LineRow, PartyRow
 from market.venue import Venue
 from settlement import accounts, funding, payouts
@@ -32,6 +33,17 @@ WITHDRAWALS_A_DAY_MINOR = 2_000_000
 SIM_QUIET_HOURS = 72
 COUNTRY = "CN"
 PROVIDER_AWAY = "The payment provider does not answer just now. Please try again in a moment."
+
+
+class SimChanged(NotAllowed):
+    """The phone may be in a stranger's hand."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The SIM card was changed within the last {SIM_QUIET_HOURS} hours. To keep your money safe, withdrawals"
+            " wait until that time is over.",
+            code="sim_changed",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,8 @@ async def withdraw(venue: Venue, member: Member, amount_minor: int, key: str) ->
         raise BadInput(f"A withdrawal is at least {SMALLEST_WITHDRAWAL_MINOR // 100} yuan.", field="amount")
     if (known := await _earlier(venue, member, amount_minor, key)) is not None:
         return known
+    async with venue.sessions() as session:
+        await check_not_frozen(session, member.party_id)
     await _check_sim(venue, member)
     destination = await _payout_account(venue, member)
     onboarding_url = await _onboarding_url(venue, destination)
@@ -92,6 +106,8 @@ def _same(row: PayoutRow, amount_minor: int) -> Withdrawal:
 async def _check_sim(venue: Venue, member: Member) -> None:
     """Pay nobody whose phone may be in a stranger's hand. Not knowing is as good as a change."""
     async with venue.sessions() as session:
+        if await line_events.is_paused(session, member.party_id):
+            raise SimChanged
         vouching = await session.scalars(
             select(LineRow).where(
                 LineRow.party_id == member.party_id, LineRow.state == "active", LineRow.verified_at.is_not(None)
@@ -108,11 +124,7 @@ async def _check_sim(venue: Venue, member: Member) -> None:
         logger.warning("sim_not_checked", error=type(error).__name__)
         raise Unavailable("Your carrier can't vouch for your SIM card just now. Please try again later.") from error
     if any(swapped):
-        raise NotAllowed(
-            f"The SIM card was changed within the last {SIM_QUIET_HOURS} hours. To keep your money safe, withdrawals"
-            " wait until that time is over.",
-            code="sim_changed",
-        )
+        raise SimChanged
 
 
 async def _payout_account(venue: Venue, member: Member) -> str:
@@ -148,6 +160,7 @@ async def _set_aside(venue: Venue, member: Member, amount_minor: int, key: str, 
         await lock_party(session, member)
         if (known := await session.scalar(_own_withdrawal(member, key))) is not None:
             return _same(known, amount_minor)
+        await check_not_frozen(session, member.party_id)
         await _check_day(session, member, amount_minor)
 
         row = PayoutRow(

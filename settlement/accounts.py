@@ -11,7 +11,24 @@ from settlement.ledger import Account, Ledger, LedgerRefusal, Transfer
 HOUSE = 1
 """The operator's party. The house's own accounts and those of the outside world belong to it."""
 
-WORLD = frozenset({"carrier", "provider", "coin_issue", "uncaptured"})
+DEBT = "debt"
+"""What a party owes the house, as an account of its own that is zero or below."""
+
+WORLD = frozenset(
+    {
+        "carrier",
+        "provider",
+        "coin_issue",
+        "uncaptured",
+        "phone_bill",
+        "reversals",
+        "buy_in",
+        "suspense",
+        "provider_fees",
+        "goodwill",
+        "write_offs",
+    }
+)
 """House accounts that may go negative: they mirror what others hold, or what the house has covered."""
 
 _FIND = text("""
@@ -76,7 +93,7 @@ async def find_or_create(session: AsyncSession, places: Iterable[Place]) -> dict
     found = await _find(session, wanted)
     missing = [place for place in wanted if place not in found]
     if missing:
-        negative = [place.party_id == HOUSE and place.kind in WORLD for place in missing]
+        negative = [place.kind == DEBT or (place.party_id == HOUSE and place.kind in WORLD) for place in missing]
         await session.execute(_CREATE, {**_columns(missing), "negative": negative})
         found |= await _find(session, missing)
     return found
@@ -93,7 +110,7 @@ async def house_account(session: AsyncSession, kind: str, asset_id: int, referen
 
     Kinds: fees (``reference`` is the carrier, so that carriers do not queue for one
     row), coin_budget, and those that may go negative: carrier, provider,
-    coin_issue, uncaptured.
+    coin_issue, uncaptured, reversals.
     """
     return await account_id(session, HOUSE, asset_id, kind, reference)
 

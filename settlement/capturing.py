@@ -15,7 +15,7 @@ from settlement.instructions import Absent, Contradicted, Done, Outcome
 from settlement.ledger import InsufficientFunds, Kind
 from settlement.naming import external_id
 from settlement.payments.errors import PaymentRefused
-from settlement.payments.values import PaymentStatus
+from settlement.payments.values import Payment, PaymentStatus
 from settlement.steps import PROVIDER_LANE, Ended, Loaded, Numbers, Outside, Postponed, Step
 from settlement.tables import DeliveryRow, PaymentRow
 
@@ -31,6 +31,7 @@ class Hold:
     provider_id: str
     external_id: str
     amount_minor: int
+    currency: str
 
     @property
     def fingerprint(self) -> str:
@@ -87,14 +88,16 @@ async def book_finish(session: AsyncSession, ended: Sequence[Ended[Finish]]) -> 
 
 async def load_capture(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[Hold]:
     rows = await session.execute(
-        select(PaymentRow.id, func.coalesce(PaymentRow.provider_id, ""), func.sum(DeliveryRow.amount_minor))
+        select(PaymentRow, func.sum(DeliveryRow.amount_minor))
         .join(DeliveryRow, DeliveryRow.payment_id == PaymentRow.id)
         .where(PaymentRow.id.in_(ids), DeliveryRow.status.in_(("delivered", "settled")))
         .group_by(PaymentRow.id)
     )
     return {
-        payment_id: Hold(payment_id, provider_id, external_id(mark, "capture", payment_id), int(amount_minor))
-        for payment_id, provider_id, amount_minor in rows
+        row.id: Hold(
+            row.id, row.provider_id or "", external_id(mark, "capture", row.id), int(amount_minor), row.currency
+        )
+        for row, amount_minor in rows
     }
 
 
@@ -111,15 +114,20 @@ async def send_capture(outside: Outside, hold: Hold, numbers: Numbers) -> Outcom
         if standing.status is PaymentStatus.HELD and refused.code not in LAPSED:
             return Contradicted(f"The provider holds the money and refuses to capture it: {refused.code}.")
         raise
-    return Done(payment.id)
+    return _captured(hold, payment)
 
 
 async def ask_capture(outside: Outside, hold: Hold, numbers: Numbers) -> Outcome:  # noqa: ARG001
     payment = await outside.payments.payment(hold.provider_id)
     if payment.status is not PaymentStatus.SUCCEEDED:
         return Absent()
-    if payment.captured_minor != hold.amount_minor:
-        return Contradicted(f"The provider captured {payment.captured_minor}, we asked for {hold.amount_minor}.")
+    return _captured(hold, payment)
+
+
+def _captured(hold: Hold, payment: Payment) -> Outcome:
+    asked, said = (hold.amount_minor, hold.currency), (payment.captured_minor, payment.currency)
+    if said != asked:
+        return Contradicted(f"The provider captured {said[0]} {said[1]}, we asked for {asked[0]} {asked[1]}.")
     return Done(payment.id)
 
 
@@ -208,7 +216,7 @@ async def _void(session: AsyncSession, row: PaymentRow, name: str) -> Hold | Pos
         await void_unspent(session, row)
     except InsufficientFunds:
         return Postponed("An order or a delivery still holds some of it.")
-    return Hold(row.id, row.provider_id, name, 0)
+    return Hold(row.id, row.provider_id, name, 0, row.currency)
 
 
 async def send_void(outside: Outside, hold: Hold, numbers: Numbers) -> Outcome:  # noqa: ARG001

@@ -44,6 +44,13 @@ _DUE = text("""
     where lane = :lane and status in ('ready', 'claimed', 'unknown') and not_before <= now()
     order by not_before, id limit :limit for no key update skip locked
 """)
+_DUE_TO_ASK = text("""
+    select id, kind, subject_id, status, attempt, last_sent_at, claim_deadline, reason, request_hash, created_at,
+        now() as at
+    from instruction
+    where lane = :lane and status in ('claimed', 'unknown') and not_before <= now()
+    order by not_before, id limit :limit for no key update skip locked
+""")
 _CLAIM = text("""
     update instruction set status = 'claimed', claimed_by = :holder, attempt = claim.attempt,
         claim_deadline = :deadline, not_before = :deadline, last_sent_at = claim.last_sent_at,
@@ -120,13 +127,15 @@ async def take(
     patience: timedelta,
     budget: timedelta,
     mark: str,
+    only_to_ask: bool = False,
 ) -> list[Claim]:
     """Claim what is due on a lane, for ``budget``; the caller commits before anything is sent.
 
     A claim that somebody else let lapse is not taken over but becomes unknown:
-    what was sent under it may land for as long as ``patience``.
+    what was sent under it may land for as long as ``patience``. ``only_to_ask`` leaves
+    what would have to be sent.
     """
-    rows = list(await session.execute(_DUE, {"lane": lane, "limit": limit}))
+    rows = list(await session.execute(_DUE_TO_ASK if only_to_ask else _DUE, {"lane": lane, "limit": limit}))
     lapsed = [row for row in rows if row.status == State.CLAIMED]
     mine = [row for row in rows if row.status != State.CLAIMED]
     await _put_off(session, [_abandoned(row, patience) for row in lapsed])

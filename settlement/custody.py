@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import Exists, exists, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from settlement import accounts
@@ -13,9 +14,10 @@ from settlement.funding import asset_of, instruct
 from settlement.instructions import Absent, Done, Outcome
 from settlement.ledger import Kind, Ledger
 from settlement.ledger_tables import AccountRow
+from settlement.line_event_tables import LapsedReservationRow
 from settlement.naming import external_id
 from settlement.steps import Ended, Loaded, Numbers, Outside, Postponed, Step
-from settlement.tables import CustodyRow
+from settlement.tables import CustodyRow, DeliveryRow
 
 
 class UnknownCustody(Exception):
@@ -75,11 +77,40 @@ async def give_back(session: AsyncSession, custody_id: int) -> bool:
     if account.held:
         return False
     if account.available:
-        ledger.move(Kind.UNRESERVED, reference_of(row.id), source=account.id, target=world, amount=account.available)
+        kind = Kind.LAPSED if await _lapsed(session, [row.id]) else Kind.UNRESERVED
+        ledger.move(kind, reference_of(row.id), source=account.id, target=world, amount=account.available)
         await accounts.save(session, ledger)
     row.status = "releasing"
     await instruct(session, "release", row.id, row.carrier)
     return True
+
+
+async def lapse(session: AsyncSession, custody_id: int, said: str) -> CustodyRow | None:
+    """The carrier no longer holds a reservation that we never released: from now on nothing is left of it.
+
+    ``said`` is the carrier's word for it. The books are emptied as with every custody, once no order or delivery
+    holds any of it. Changes nothing, and gives None, when the custody was released meanwhile, or delivered whole.
+    """
+    row = await _locked(session, custody_id)
+    if row.status != "reserved":
+        return None
+    account = await session.get_one(AccountRow, row.account_id, populate_existing=True)
+    missing_mb = account.available + account.held
+    if not missing_mb or await session.scalar(select(_pending_of(row.id))):
+        return None
+    values = {"custody_id": row.id, "carrier": row.carrier, "said": said, "missing_mb": missing_mb}
+    await session.execute(insert(LapsedReservationRow).values(values).on_conflict_do_nothing())
+    return row
+
+
+def _pending_of(custody_id: int) -> Exists:
+    """A delivery that is on its way may have used the reservation up just now: it says so itself when it ends."""
+    return exists().where(DeliveryRow.custody_id == custody_id, DeliveryRow.status == "pending")
+
+
+async def _lapsed(session: AsyncSession, custody_ids: Sequence[int]) -> set[int]:
+    query = select(LapsedReservationRow.custody_id).where(LapsedReservationRow.custody_id.in_(custody_ids))
+    return set(await session.scalars(query))
 
 
 async def _locked(session: AsyncSession, custody_id: int) -> CustodyRow:
@@ -118,15 +149,19 @@ async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[R
     )
     assets = await _assets(session, custodies)
     worlds = {asset: await accounts.house_account(session, "carrier", asset) for asset in sorted(set(assets.values()))}
+    lapsed = await _lapsed(session, ids)
     ledger = await accounts.lock(session, {*assets, *worlds.values()})
 
-    loaded = {row.id: _release(row, ledger, worlds[assets[row.account_id]], mark) for row in custodies}
+    loaded = {
+        row.id: _release(row, ledger, worlds[assets[row.account_id]], mark, lapsed=row.id in lapsed)
+        for row in custodies
+    }
 
     await accounts.save(session, ledger)
     return loaded
 
 
-def _release(row: CustodyRow, ledger: Ledger, world: int, mark: str) -> Release | Postponed | Done:
+def _release(row: CustodyRow, ledger: Ledger, world: int, mark: str, *, lapsed: bool) -> Release | Postponed | Done:
     account = ledger.accounts[row.account_id]
     if account.held:
         return Postponed("An order or a delivery still holds some of it.")
@@ -135,8 +170,11 @@ def _release(row: CustodyRow, ledger: Ledger, world: int, mark: str) -> Release 
     if row.status in {"released", "refused"} or (row.status == "reserved" and not account.available):
         return Done()  # all of it was delivered, so nothing is left to release
     if account.available:
-        ledger.move(Kind.UNRESERVED, reference_of(row.id), source=account.id, target=world, amount=account.available)
+        kind = Kind.LAPSED if lapsed else Kind.UNRESERVED
+        ledger.move(kind, reference_of(row.id), source=account.id, target=world, amount=account.available)
     row.status = "releasing"
+    if lapsed:
+        return Done()  # the carrier holds nothing that could be given back
     assert row.reservation_id is not None
     return Release(row.id, row.carrier, row.reservation_id, external_id(mark, "reserve", row.id))
 

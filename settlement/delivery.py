@@ -3,22 +3,27 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from settlement import accounts
+from settlement import accounts, buy_ins
 from settlement.accounts import HOUSE, Place
 from settlement.carriers.values import Movement, MovementKind, MovementStatus
 from settlement.instructions import Absent, Contradicted, Done, Lost, Outcome, Refused
+from settlement.lane_tables import BundleMemberRow, BundleRow
 from settlement.ledger import Kind, Ledger, Posting
 from settlement.ledger_tables import AccountRow
+from settlement.line_events import event_since_the_match
 from settlement.naming import external_id
-from settlement.steps import HOUSE_LANE, Ended, Numbers, Outside, Step
+from settlement.steps import HOUSE_LANE, Ended, Loaded, Numbers, Outside, Postponed, Step
 from settlement.tables import CustodyRow, DeliveryRow
 
 WALLET = "wallet"
 """The payment reference of a trade that was paid out of a wallet."""
+BUNDLED = "It moves by one call with other trades of the same two lines."
+"""The reason of an instruction that waits for its bundle, for both parties to read."""
 
 _END = text("""
     update delivery set status = change.status, reason = change.reason,
@@ -41,6 +46,12 @@ _HURRY = text("""
         order by id for no key update skip locked
     )
 """)
+_BUNDLE = (
+    select(BundleRow.status)
+    .join(BundleMemberRow, BundleMemberRow.bundle_id == BundleRow.id)
+    .where(BundleMemberRow.delivery_id == DeliveryRow.id)
+    .scalar_subquery()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,10 @@ class Delivery:
     amount_minor: int
     fee_minor: int
     proceeds_account_id: int
+    line_event: str | None = None
+    """How an event of one of the two lines stands: since the match, whose they are is not sure any more."""
+    bundle: str | None = None
+    """How the bundle stands that it is or was in."""
 
     @property
     def fingerprint(self) -> str:
@@ -94,16 +109,37 @@ def reference_of(trade_id: int) -> str:
 async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> dict[int, Delivery]:
     custody_account, money_account = AccountRow.__table__.alias(), AccountRow.__table__.alias()
     rows = await session.execute(
-        select(DeliveryRow, CustodyRow.reservation_id, custody_account.c.asset_id, money_account.c.asset_id)
+        select(
+            DeliveryRow,
+            CustodyRow.reservation_id,
+            custody_account.c.asset_id,
+            money_account.c.asset_id,
+            event_since_the_match(),
+            _BUNDLE,
+        )
         .join(custody_account, custody_account.c.id == DeliveryRow.custody_account_id)
         .join(money_account, money_account.c.id == DeliveryRow.money_account_id)
         .outerjoin(CustodyRow, CustodyRow.id == DeliveryRow.custody_id)
         .where(DeliveryRow.id.in_(ids))
     )
-    return {row.id: _delivery(row, reservation, data, money, mark) for row, reservation, data, money in rows}
+    return {found.DeliveryRow.id: _delivery(found, mark) for found in rows}
 
 
-def _delivery(row: DeliveryRow, reservation_id: str | None, asset_id: int, money_asset_id: int, mark: str) -> Delivery:
+async def load_to_deliver(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[Delivery]:
+    """The same, but for what waits until the carrier was asked about one of the lines, or is moved by a bundle."""
+    return {id_: _wait(delivery) or delivery for id_, delivery in (await load(session, ids, mark)).items()}
+
+
+def _wait(delivery: Delivery) -> Postponed | None:
+    if delivery.bundle == "open":
+        return Postponed(BUNDLED)
+    if delivery.line_event == "received":
+        return Postponed("The carrier is still to be asked what happened to one of the lines.")
+    return None
+
+
+def _delivery(found: Any, mark: str) -> Delivery:
+    row, reservation_id, asset_id, money_asset_id, event, bundle = found
     return Delivery(
         id=row.id,
         external_id=external_id(mark, "deliver", row.id),
@@ -121,6 +157,8 @@ def _delivery(row: DeliveryRow, reservation_id: str | None, asset_id: int, money
         amount_minor=row.amount_minor,
         fee_minor=row.fee_minor,
         proceeds_account_id=row.proceeds_account_id,
+        line_event=event,
+        bundle=bundle,
     )
 
 
@@ -128,7 +166,9 @@ async def send(outside: Outside, delivery: Delivery, numbers: Numbers) -> Outcom
     if delivery.carrier is None:
         return Done()  # coins move in our own books alone
     if delivery.reservation_id is None:
-        return Refused("The seller's data was never reserved at the carrier.")
+        return Refused(buy_ins.NEVER_RESERVED)
+    if delivery.line_event is not None:
+        return Refused("Something happened to the seller's or the receiver's line after the trade.")
     number = numbers.get(delivery.receiver_line_id or 0)
     if number is None:
         return Refused("The receiver's line no longer has a number.")
@@ -157,6 +197,8 @@ def _outcome(movement: Movement) -> Outcome:
         return Done(movement.id, movement.at)
     if movement.status is MovementStatus.FAILED:
         return Refused("The carrier took the instruction and then failed to carry it out.")
+    if movement.status is MovementStatus.REVERSED:
+        return Refused("The carrier moved the data and took it back.")
     return Lost("the carrier has accepted it and is at work", soon=True)
 
 
@@ -203,7 +245,7 @@ async def settle(session: AsyncSession, deliveries: Sequence[Delivery]) -> Ledge
 
 
 async def undo(session: AsyncSession, ended: Sequence[Ended[Delivery]]) -> set[int]:
-    """The data will not move: the buyer's money is free again, and so is the seller's data."""
+    """The data will not move: the buyer's money and the seller's data are free again. It may be bought in."""
     refused = [(end, end.request) for end in ended if end.request is not None]
     await hurry(session, [delivery for _, delivery in refused])
 
@@ -220,6 +262,7 @@ async def undo(session: AsyncSession, ended: Sequence[Ended[Delivery]]) -> set[i
     await write_endings(
         session, [Ending(delivery.id, "refunded", reason=end.reason, ended_at=end.at) for end, delivery in refused]
     )
+    await buy_ins.want(session, {delivery.id: end.reason for end, delivery in refused})
     return parties(ledger)
 
 
@@ -284,4 +327,4 @@ def _world(delivery: Delivery) -> Place:
     return Place(HOUSE, delivery.asset_id, "carrier")
 
 
-DELIVER = Step("deliver", load, send, ask, book, undo, gives_up=True)
+DELIVER = Step("deliver", load_to_deliver, send, ask, book, undo, gives_up=True)

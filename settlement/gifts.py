@@ -172,6 +172,8 @@ def _outcome(movement: Movement) -> Outcome:
         return Done(movement.id, movement.at)
     if movement.status is MovementStatus.FAILED:
         return Refused("The carrier took the instruction and then failed to carry it out.")
+    if movement.status is MovementStatus.REVERSED:
+        return Refused("The carrier moved the data and took it back.")
     return Lost("the carrier has accepted it and is at work", soon=True)
 
 

@@ -48,14 +48,21 @@ class Event(StrEnum):
     """Whoever took it did not come back in time."""
     STUCK = "stuck"
     """A person has to look: an answer that contradicts us, or an end that can't be undone."""
+    CARRIED = "carried"
+    """Done by the call of the bundle that it is in."""
     REOPENED = "reopened"
     """A person has looked: ask, and go on from there."""
+    SAID_HAPPENED = "said_happened"
+    """Two persons say that it happened."""
+    SAID_NEVER = "said_never"
+    """Two persons say that it did not happen and never will."""
 
 
 MOVES: Mapping[tuple[State, Event], State] = {
     (State.READY, Event.TAKEN_TO_SEND): State.CLAIMED,
     (State.READY, Event.POSTPONED): State.READY,
     (State.READY, Event.STUCK): State.DEAD,
+    (State.READY, Event.CARRIED): State.DONE,
     (State.UNKNOWN, Event.TAKEN_TO_ASK): State.CLAIMED,
     (State.UNKNOWN, Event.STUCK): State.DEAD,
     (State.CLAIMED, Event.HAPPENED): State.DONE,
@@ -68,6 +75,8 @@ MOVES: Mapping[tuple[State, Event], State] = {
     (State.CLAIMED, Event.ABANDONED): State.UNKNOWN,
     (State.CLAIMED, Event.STUCK): State.DEAD,
     (State.DEAD, Event.REOPENED): State.UNKNOWN,
+    (State.DEAD, Event.SAID_HAPPENED): State.DONE,
+    (State.DEAD, Event.SAID_NEVER): State.REFUSED,
 }
 """Every move there is. Done and refused are final; whatever is not listed is a mistake of ours."""
 

@@ -10,17 +10,17 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from settlement import netting
+from settlement.breaker import Breaker, Limits, Standing, show
 from settlement.claims import Claim, Result, Steps, conclude, judged, take
 from settlement.failpoints import Failed, failpoint
 from settlement.instructions import DELAYS, Contradicted, Done, Lost, Outcome, Rules, State, Undone
-from settlement.steps import Ended, Numbers, Outside, outcome_of_asking, outcome_of_sending
+from settlement.steps import AT_ONCE, Ended, Numbers, Outside, outcome_of_asking, outcome_of_sending
 from settlement.trouble import LASTING, TROUBLE, words
 from settlement.waiting import first
 
 log = structlog.get_logger()
 
-AT_ONCE = 16
-"""Calls that one lane has in the air."""
 BATCH = 200
 """Results that are written in one go."""
 TRIES = 4
@@ -49,10 +49,14 @@ class Lane:
     changed: Callable[[], None]
     """Called after every commit: something may have become due, here or on another lane."""
     at_once: int = AT_ONCE
+    limits: Limits = field(default_factory=Limits)
+    breaker: Breaker = field(default_factory=Breaker)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     _turns: Iterable[int] = field(default_factory=count)
     _calls: set[asyncio.Task[None]] = field(default_factory=set)
     _endings: asyncio.Queue[Ending] = field(default_factory=asyncio.Queue)
+    _shown: Standing | None = None
+    """How the lane stands for everybody to read; nothing until the first call's outcome."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; what was taken by then is finished, each call within its own deadline."""
@@ -69,18 +73,24 @@ class Lane:
     async def _something_to_do(self) -> None:
         """There is work, and a place for it."""
         await self.due.wait()
-        if len(self._calls) >= self.at_once:
+        if self.breaker.state is not Standing.CLOSED and not self._calls:
+            await asyncio.sleep(max(0.0, self.breaker.next_look() - _clock()))
+            return
+        if not self.breaker.places(self.at_once, len(self._calls), _clock()):
             await asyncio.wait(set(self._calls), return_when=asyncio.FIRST_COMPLETED)
 
     async def _turn(self, group: asyncio.TaskGroup) -> bool:
         """Take what is due, as far as there are places, and start on it. Says whether to look again at once."""
-        places = self.at_once - len(self._calls)
-        if places <= 0:
+        places = self.breaker.places(self.at_once, len(self._calls), _clock())
+        only_to_ask = not places and self.breaker.may_ask(len(self._calls), _clock())
+        if only_to_ask:
+            places, self.breaker = 1, self.breaker.asking(self.limits, _clock())
+        if not places:
             return False
         self.due.clear()
         started = asyncio.get_running_loop().time()
         try:
-            claims = await self._take(places)
+            claims = await self._take(places, only_to_ask=only_to_ask)
         except TROUBLE as error:
             log.warning("settlement_take_failed", lane=self.name, error=words(error))
             await asyncio.sleep(PAUSE_SECONDS)
@@ -94,10 +104,14 @@ class Lane:
             task = group.create_task(self._perform(claim, numbers, started))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
-        return len(claims) == places
+        return len(claims) == places and self.breaker.state is Standing.CLOSED
 
-    async def _take(self, places: int) -> list[Claim]:
+    async def _take(self, places: int, *, only_to_ask: bool) -> list[Claim]:
+        """Claim, and commit it; with a single call on trial, that is written down too."""
+        size = self.outside.bulk_size(self.name)
         async with self.sessions() as session:
+            if size > 1 and self.breaker.state is Standing.CLOSED:
+                await netting.gather(session, self.name, size=size, limit=places * size, mark=self.outside.mark)
             claims = await take(
                 session,
                 self.steps,
@@ -107,8 +121,14 @@ class Lane:
                 patience=self.outside.patience(self.name),
                 budget=self.outside.longest_step(self.name),
                 mark=self.outside.mark,
+                only_to_ask=only_to_ask,
             )
+            trying = self.breaker.trying() if claims and not only_to_ask else self.breaker
+            if trying is not self.breaker:
+                await show(session, self.name, trying, _clock())
             await session.commit()
+        if trying is not self.breaker:
+            self.breaker, self._shown = trying, trying.state
         return claims
 
     async def _numbers(self, claims: Sequence[Claim]) -> Numbers | None:
@@ -136,12 +156,15 @@ class Lane:
         call, outcome_of = (step.ask, outcome_of_asking) if claim.attempt.asking else (step.send, outcome_of_sending)
         try:
             async with asyncio.timeout_at(started + self.outside.longest_step(self.name).total_seconds()):
-                return await outcome_of(call(self.outside, claim.request, numbers))
+                outcome = await outcome_of(call(self.outside, claim.request, numbers))
         except TimeoutError:
-            return Lost("no answer in time")
+            outcome = Lost("no answer in time")
         except Exception as error:  # a mistake of ours must not stop the lane, and leaves the outcome open
             log.exception("settlement_call_failed", lane=self.name, kind=claim.kind, subject=claim.subject_id)
             return Lost(f"our own mistake: {type(error).__name__}")
+        if self.name in self.outside.carriers:
+            self.breaker = self.breaker.after(outcome, self.limits, _clock())
+        return outcome
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -149,8 +172,24 @@ class Lane:
             while len(endings) < BATCH and not self._endings.empty():
                 endings.append(self._endings.get_nowait())
             await self._write(endings)
+            await self._show()
             for _ in endings:
                 self._endings.task_done()
+
+    async def _show(self) -> None:
+        """Write down how the lane stands when that has changed; while it is open, after every trial."""
+        breaker = self.breaker
+        if self.name not in self.outside.carriers or (breaker.state is self._shown is Standing.CLOSED):
+            return
+        try:
+            async with self.sessions.begin() as session:
+                await show(session, self.name, breaker, _clock())
+        except TROUBLE as error:
+            log.warning("settlement_lane_not_shown", lane=self.name, error=words(error))
+            return
+        if breaker.state is not self._shown:
+            log.info("settlement_lane", lane=self.name, state=breaker.state.value, reason=breaker.reason)
+        self._shown = breaker.state
 
     async def _write(self, endings: Sequence[Ending]) -> None:
         """Write outcomes, those of a kind and an end together; one that the books refuse is left to a person."""
@@ -242,6 +281,11 @@ class Lane:
             state=result.verdict.state.value,
             reason=result.verdict.reason,
         )
+
+
+def _clock() -> float:
+    """Seconds of the loop's clock, which never goes back."""
+    return asyncio.get_running_loop().time()
 
 
 def _how(result: Result) -> dict[str, Any]:

@@ -37,10 +37,24 @@ class Kind(IntEnum):
     """Data reserved at the carrier entered the seller's custody account."""
     UNRESERVED = 21
     """Custody that was not sold went back to the seller's bucket."""
+    LAPSED = 24
+    """The carrier no longer held what it had reserved: what the books had left of it is written off."""
     SETTLED = 30
     """Delivery versus payment of one trade."""
     REFUNDED = 31
     """A trade could not be delivered: both holds were returned."""
+    CARRIER_REVERSED = 34
+    """The carrier took delivered data back: the buyer is paid back, by the seller or by the house."""
+    PAID_BACK_OUTSIDE = 35
+    """The provider gave a buyer's money back after delivery: the buyer owes it."""
+    DEBT_PAID = 36
+    """Money that came in paid what its owner owed."""
+    REOPENING_WITHDRAWN = 37
+    """The cause of a reopening fell away: what it had booked is taken back."""
+    BUY_IN_FUNDED = 38
+    """The buyer's money, and the house's for a dearer seller, were set aside to buy a trade in."""
+    BUY_IN_CLOSED = 39
+    """What a buy-in left over went back, and the seller who had not delivered bears what it cost more."""
     TOPPED_UP = 40
     """Money arrived from the payment provider."""
     AUTHORISED = 41
@@ -55,6 +69,16 @@ class Kind(IntEnum):
     """The provider refused the payout."""
     TOP_UP_REFUNDED = 53
     """A top-up was refunded to the card."""
+    TAKEN_BACK = 54
+    """The provider took money back that no trade stands for: the wallet gives it, or the party owes it."""
+    GIVEN_AGAIN = 55
+    """What the provider had taken back came again."""
+    DISPUTE_FEE = 56
+    """The provider charged for a dispute: the house bears it."""
+    DISPUTE_FEE_RETURNED = 57
+    """The provider gave such a charge back."""
+    REFUND_RETURNED = 58
+    """A refund failed after all, and its money is the wallet's again."""
     COIN_FUNDED = 60
     """Data was bought to back coins."""
     COIN_EARNED = 61
@@ -69,6 +93,12 @@ class Kind(IntEnum):
     """The carrier refused the redemption."""
     UNCAPTURED = 70
     """The house covered a delivery whose card hold could not be captured."""
+    BILLED = 71
+    """Money arrived from a carrier, which charges it on the phone bill."""
+    BILL_REFUNDED = 72
+    """A payment on the phone bill was taken off the bill again."""
+    ADJUSTED = 90
+    """Two officers corrected the books by hand."""
 
 
 FIRST_SETTLED = 20

@@ -33,7 +33,8 @@ class AccountRow(Base):
     """The balance of one party in one asset. ``kind`` and ``reference`` tell accounts of the same asset apart.
 
     Kinds: wallet (money or coins a party may spend), card (one authorised card
-    hold), custody (data reserved at the carrier for one listing), and the house's
+    hold), custody (data reserved at the carrier for one listing), debt (what a party
+    owes the house: zero or below), and the house's
     own: fees, coin_budget, uncaptured, and the outside world as carrier, provider
     and coin_issue, which may go negative.
     """
@@ -43,6 +44,7 @@ class AccountRow(Base):
         UniqueConstraint("party_id", "asset_id", "kind", "reference", postgresql_nulls_not_distinct=True),
         CheckConstraint("held >= 0", name="held_is_not_negative"),
         CheckConstraint("available >= 0 or may_go_negative", name="available_is_not_negative"),
+        Index("ix_account_debt", "party_id", "asset_id", postgresql_where=text("kind = 'debt' and available < 0")),
     )
 
     id: Mapped[Key]

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement.carriers.client import Carrier
+from settlement import netting
 from settlement.carriers.errors import CarrierError
+from settlement.carriers.port import CarrierPort
 from settlement.carriers.values import Action
 from settlement.naming import subject_of
 from settlement.payments.errors import PaymentError
@@ -55,7 +56,7 @@ class Comparison:
     """
 
     sessions: Sessions
-    carrier: Carrier
+    carrier: CarrierPort
     mark: str
     report: Report
     _waiting: dict[str, Row] = field(default_factory=dict)
@@ -72,10 +73,19 @@ class Comparison:
                 self._waiting[coming.our_reference or ""] = coming
                 coming = next(ours, None)
             async for action in self.carrier.actions(day, min(day + DAY, until)):
-                self._match(action)
+                for part in await self._parts(action):
+                    self._match(part)
             day += DAY
         await self._ask_for_the_rest()
         await self._look_up_strangers()
+
+    async def _parts(self, action: Action) -> Sequence[Action]:
+        """A line of the journal that moved several of our trades is one for each of them."""
+        named = subject_of(self.mark, action.external_id or "")
+        if named is None or named[0] != "bundle":
+            return [action]
+        async with self.sessions() as session:
+            return await netting.unbundled(session, self.mark, [action])
 
     def _match(self, action: Action) -> None:
         named = subject_of(self.mark, action.external_id or "")

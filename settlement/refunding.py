@@ -25,6 +25,7 @@ class Refund:
     provider_id: str
     external_id: str
     amount_minor: int
+    currency: str
 
     @property
     def fingerprint(self) -> str:
@@ -39,7 +40,11 @@ async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[R
     rows = await session.scalars(select(PaymentRow).where(PaymentRow.id.in_(ids)))
     return {
         row.id: Refund(
-            row.id, row.provider_id or "", external_id(mark, "refund", row.id), row.captured_minor - row.refunded_minor
+            payment_id=row.id,
+            provider_id=row.provider_id or "",
+            external_id=external_id(mark, "refund", row.id),
+            amount_minor=row.captured_minor - row.refunded_minor,
+            currency=row.currency,
         )
         for row in rows
     }
@@ -47,19 +52,18 @@ async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[R
 
 async def send(outside: Outside, refund: Refund, numbers: Numbers) -> Outcome:  # noqa: ARG001 - one shape for all
     name = refund.external_id
-    return _outcome(await outside.payments.refund(refund.provider_id, refund.amount_minor, name, name))
+    return _outcome(refund, await outside.payments.refund(refund.provider_id, refund.amount_minor, name, name))
 
 
 async def ask(outside: Outside, refund: Refund, numbers: Numbers) -> Outcome:  # noqa: ARG001
     receipt = await outside.payments.find_refund(refund.provider_id, refund.external_id)
-    if receipt is None:
-        return Absent()
-    if receipt.amount_minor != refund.amount_minor:
-        return Contradicted(f"The provider refunded {receipt.amount_minor}, we asked for {refund.amount_minor}.")
-    return _outcome(receipt)
+    return Absent() if receipt is None else _outcome(refund, receipt)
 
 
-def _outcome(receipt: Receipt) -> Outcome:
+def _outcome(refund: Refund, receipt: Receipt) -> Outcome:
+    asked, said = (refund.amount_minor, refund.currency), (receipt.amount_minor, receipt.currency)
+    if said != asked:
+        return Contradicted(f"The provider refunded {said[0]} {said[1]}, we asked for {asked[0]} {asked[1]}.")
     if receipt.status in {RefundStatus.FAILED, RefundStatus.CANCELED}:
         return Refused(receipt.failure_reason or receipt.status.value)
     if receipt.status is RefundStatus.SUCCEEDED:

@@ -8,8 +8,9 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from settlement.carriers.client import Carrier
+from settlement.carriers.billing import Billing
 from settlement.carriers.errors import CarrierError, CarrierMismatch, CarrierRefused, CarrierUnknown, CarrierUnreachable
+from settlement.carriers.port import CarrierPort
 from settlement.instructions import (
     DELAYS,
     SENDS_BEFORE_A_PERSON,
@@ -27,6 +28,8 @@ from settlement.payments.port import Payments
 
 HOUSE_LANE = "house"
 PROVIDER_LANE = "provider"
+AT_ONCE = 16
+"""Calls that the lanes of the provider and of the house have in the air; a carrier's profile says its own."""
 
 Numbers = Mapping[int, str]
 """MSISDNs by line id, as far as they could be found."""
@@ -46,7 +49,7 @@ class Request(Protocol):
 class Outside:
     """Everybody we talk to."""
 
-    carriers: Mapping[str, Carrier]
+    carriers: Mapping[str, CarrierPort]
     payments: Payments
     numbers_of: Callable[[Sequence[int]], Awaitable[dict[int, str]]]
     mark: str
@@ -54,6 +57,8 @@ class Outside:
     """How long a request to the provider may take effect after it left us."""
     slack: timedelta = timedelta(seconds=5)
     """What a claim lasts beyond its call: for reading and writing, and for waiting until it is sent."""
+    billing: Mapping[str, Billing] = field(default_factory=dict)
+    """The carriers that take payments on the phone bill."""
 
     def patience(self, lane: str) -> timedelta:
         if lane == HOUSE_LANE:
@@ -61,6 +66,14 @@ class Outside:
         if lane == PROVIDER_LANE:
             return self.provider_patience
         return timedelta(seconds=self.carriers[lane].profile.max_in_flight_seconds)
+
+    def at_once(self, lane: str) -> int:
+        """How many calls may be in the air on a lane."""
+        return self.carriers[lane].profile.at_once if lane in self.carriers else AT_ONCE
+
+    def bulk_size(self, lane: str) -> int:
+        """How many trades of a pair one call on a lane may move."""
+        return self.carriers[lane].profile.bulk_size if lane in self.carriers else 1
 
     def longest_step(self, lane: str) -> timedelta:
         """How long one step on this lane may take: up to two calls, as when a duplicate is looked up."""
@@ -111,10 +124,12 @@ class Step(Generic[R]):
     undo: Callable[[AsyncSession, Sequence[Ended[R]]], Awaitable[set[int]]] | None = None
     gives_up: bool = False
     delays: tuple[timedelta, ...] = DELAYS
+    sends: int | None = None
+    """Attempts before it gives up or a person is called, where it isn't the usual number."""
 
     def rules(self, patience: timedelta) -> Rules:
-        sends = SENDS_BEFORE_UNDOING if self.gives_up else SENDS_BEFORE_A_PERSON
-        return Rules(patience, self.undo is not None, self.gives_up, sends, self.delays)
+        usual = SENDS_BEFORE_UNDOING if self.gives_up else SENDS_BEFORE_A_PERSON
+        return Rules(patience, self.undo is not None, self.gives_up, self.sends or usual, self.delays)
 
 
 LONG_NUMBER = re.compile(r"\+?[0-9]{7,}")

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement import custody, funding, payouts
+from settlement import custody, debts, escalation, funding, payouts, reopening
 from settlement.carriers.errors import CarrierError
 from settlement.lane import Announce
 from settlement.ledger import InsufficientFunds, LedgerRefusal
@@ -17,6 +17,7 @@ from settlement.ledger_tables import AccountRow
 from settlement.naming import external_id
 from settlement.payments.errors import PaymentError
 from settlement.payments.values import PaymentStatus
+from settlement.reopening_tables import ReopeningRow
 from settlement.steps import PROVIDER_LANE, Outside
 from settlement.tables import CustodyRow, DeliveryRow, InstructionRow, PaymentRow, PayoutRow
 
@@ -70,7 +71,29 @@ async def sweep(sessions: Sessions, outside: Outside, announce: Announce, pace: 
             else:
                 heard += bool(told)
                 await announce(told)
-    return heard
+    return heard + await _look_after(sessions, announce)
+
+
+async def _look_after(sessions: Sessions, announce: Announce) -> int:
+    """Settle reopenings that waited for their trade to end, collect debts, and say what takes too long."""
+    told: set[int] = set()
+    async with sessions() as session:
+        waiting = list(await session.scalars(_waiting_reopenings()))
+    for reopening_id in waiting:
+        async with sessions.begin() as session:
+            told |= await reopening.settle_open(session, reopening_id)
+    async with sessions.begin() as session:
+        told |= await debts.collect(session)
+    async with sessions.begin() as session:
+        told |= await escalation.look(session)
+    await announce(told)
+    return len(told)
+
+
+def _waiting_reopenings() -> Any:
+    ended = DeliveryRow.status.in_(("settled", "refunded"))
+    query = select(ReopeningRow.id).join(DeliveryRow, DeliveryRow.id == ReopeningRow.trade_id)
+    return query.where(ReopeningRow.status == "open", ended).order_by(ReopeningRow.id).limit(BATCH)
 
 
 def _unanswered_payments(now: datetime) -> Any:

@@ -97,6 +97,7 @@ class DeliveryRow(Base):
         Index("ix_delivery_open", "id", postgresql_where=text("status in ('pending', 'delivered')")),
         Index("ix_delivery_custody", "custody_id", postgresql_where=text("status = 'pending'")),
         Index("ix_delivery_payment", "payment_id", postgresql_where=text("payment_id is not null")),
+        Index("ix_delivery_delivered", "delivered_at", postgresql_using="brin"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -238,6 +239,10 @@ class ProviderEventRow(Base):
     """A webhook of the payment provider: stored first, answered, then handled once by reading the object again."""
 
     __tablename__ = "provider_event"
+    __table_args__ = (
+        Index("ix_provider_event_pending", "not_before", postgresql_where=text("handled_at is null")),
+        Index("ix_provider_event_parked", "received_at", postgresql_where=text("parked")),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
@@ -246,3 +251,6 @@ class ProviderEventRow(Base):
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
     handled_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
+    parked: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """It waits for a person."""
+    not_before: Mapped[datetime] = mapped_column(server_default=func.now())

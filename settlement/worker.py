@@ -7,15 +7,20 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement import inbox, sweeping
+from settlement import breaker, hold_watch, inbox, pushes, reversals, sweeping
+from settlement.buy_ins import CLOSE_BUY_IN
 from settlement.capturing import CAPTURE, FINISH, VOID
 from settlement.claims import Steps, next_due
 from settlement.custody import RELEASE
 from settlement.delivery import DELIVER
+from settlement.evidence import EVIDENCE
 from settlement.gifts import HANDOUT, REDEEM
-from settlement.lane import AT_ONCE, Announce, Lane
+from settlement.lane import Announce, Lane
+from settlement.netting import BUNDLE
+from settlement.part_refunds import PART_REFUND
 from settlement.payments.errors import PaymentError
 from settlement.payouts import PAYOUT, REVERSE, TRANSFER
+from settlement.phone_bill_steps import BILL_CANCEL, BILL_CONFIRM, BILL_PREPARE, BILL_REFUND
 from settlement.refunding import REFUND
 from settlement.steps import HOUSE_LANE, PROVIDER_LANE, Outside
 from settlement.trouble import TROUBLE, words
@@ -26,13 +31,17 @@ log = structlog.get_logger()
 STEPS: Steps = {
     step.kind: step
     for step in (
-        DELIVER, RELEASE, FINISH, CAPTURE, VOID, REFUND, TRANSFER, PAYOUT, REVERSE, REDEEM, HANDOUT,
+        DELIVER, RELEASE, FINISH, CAPTURE, VOID, REFUND, PART_REFUND, TRANSFER, PAYOUT, REVERSE, REDEEM, HANDOUT,
+        EVIDENCE, BUNDLE,
+        BILL_PREPARE, BILL_CONFIRM, BILL_CANCEL, BILL_REFUND, CLOSE_BUY_IN,
     )
 }  # fmt: skip
 IDLE_SECONDS = 5.0
 """How often to look for work that nobody announced."""
 ROUND_SECONDS = 10.0
 """How often the sweep looks for what was left lying."""
+JOURNAL_ROUNDS = 6
+"""After how many rounds the carriers' journals are read on."""
 HOUR_SECONDS = 3600.0
 """How often the provider is asked for events whose webhooks never came."""
 SHORTEST_ROUND_SECONDS = 1.0
@@ -49,19 +58,20 @@ async def run(
     stop: asyncio.Event,
     worker: str,
     steps: Steps = STEPS,
-    at_once: int = AT_ONCE,
+    at_once: int | None = None,
     round_seconds: float = ROUND_SECONDS,
 ) -> None:
     """Settle until told to stop; then finish what was taken.
 
     ``wake`` is set by whoever knows of new work. ``worker`` names this process in
-    its claims and must be its own.
+    its claims and must be its own. ``at_once`` overrides how many calls each lane has in the air.
     """
     lanes = {
-        name: Lane(name, outside, steps, sessions, announce, worker, wake.set, at_once)
+        name: Lane(name, outside, steps, sessions, announce, worker, wake.set, at_once or outside.at_once(name))
         for name in (HOUSE_LANE, PROVIDER_LANE, *outside.carriers)
     }
     news = asyncio.Event()
+    await _forget_lanes(sessions)
     async with asyncio.TaskGroup() as group:
         for lane in lanes.values():
             group.create_task(lane.run(stop))
@@ -69,8 +79,24 @@ async def run(
         rounds = Rounds(wake, stop, round_seconds)
         pace = sweeping.Pace()
         group.create_task(rounds.run(lambda: inbox.handle_pending(sessions, outside, announce), news))
+        group.create_task(rounds.run(lambda: pushes.handle_pending(sessions)))
         group.create_task(rounds.run(lambda: sweeping.sweep(sessions, outside, announce, pace)))
+        group.create_task(
+            rounds.run(
+                lambda: reversals.look(sessions, outside, announce), every_seconds=JOURNAL_ROUNDS * round_seconds
+            )
+        )
+        group.create_task(rounds.run(lambda: hold_watch.watch(sessions)))
         group.create_task(rounds.run(lambda: inbox.catch_up(sessions, outside.payments), every_seconds=HOUR_SECONDS))
+
+
+async def _forget_lanes(sessions: async_sessionmaker[AsyncSession]) -> None:
+    """How lanes stood for a worker that is gone says nothing of how they stand for this one."""
+    try:
+        async with sessions.begin() as session:
+            await breaker.forget(session)
+    except TROUBLE as error:
+        log.warning("settlement_lanes_not_forgotten", error=words(error))
 
 
 async def _call_lanes(

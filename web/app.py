@@ -14,7 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from market.settings import Settings
 from market.venue import Venue, open_venue
-from web import health, live, metrics, pages, webhooks
+from web import carrier_callbacks, health, live, metrics, pages, receipt_keys, webhooks
 from web.api.door import KnownKeys
 from web.api.routing import router as api
 from web.docs import openapi_config
@@ -44,8 +44,10 @@ def create_app(settings: Settings) -> Litestar:
             page_router(settings, hosts, [*pages.routes, *live.routes]),
             api,
             *webhooks.routes,
+            *carrier_callbacks.routes,
             *health.routes,
             *metrics.routes,
+            *receipt_keys.routes,
             *static.routes,
         ],
         lifespan=[partial(_with_venue, settings)],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
     from market.settings import Settings
 
 REPORT_FORMATS = ("csv", "xlsx", "json")
-MEASURES = ("matching", "engine", "growth", "feed", "http")
+MEASURES = ("matching", "engine", "growth", "feed", "http", "settlement", "report", "month-end")
 OfficerRole = Literal["compliance", "operations"]
 
 data_dir_option = click.option(
@@ -170,6 +170,17 @@ def preview_rules(file: TextIO, data_dir: Path | None) -> None:
     click.echo(preview_programme(_settings(data_dir), file.read()))
 
 
+@surplusflow.command("set-fees")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--dry-run", is_flag=True, help="Only say what would be set.")
+@data_dir_option
+def set_fees(file: TextIO, dry_run: bool, data_dir: Path | None) -> None:
+    """Put the sellers' fees of the TOML FILE into the schedule (docs/operating.md); open orders keep theirs."""
+    from market.fee_setting import set_fees as set_them
+
+    click.echo(set_them(_settings(data_dir), file.read(), dry_run=dry_run))
+
+
 @surplusflow.command("move-instruments")
 @click.option("--unit", required=True, help="A carrier's code, such as CMCC, or COIN.")
 @click.option("--to", "shard", type=click.IntRange(0, 1023), required=True, help="The engine, counted from 0.")
@@ -242,6 +253,33 @@ def verify(data_dir: Path | None, as_json: bool) -> None:
     sys.exit(check(settings, as_json))
 
 
+@surplusflow.command("verify-receipt")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--key", help="The market's public key, or a file with its keys as the market publishes them.")
+def verify_receipt(file: Path, key: str | None) -> None:
+    """Check the receipt FILE of a trade by itself, without asking anybody; exit 1 when it is not sound."""
+    from settlement.receipts.verifying import NotAKey
+    from settlement.receipts.verifying import main as check
+
+    try:
+        verdict = check(file, key)
+    except NotAKey as error:
+        raise click.BadParameter(str(error), param_hint="--key") from error
+    click.echo("\n".join(verdict.lines))
+    sys.exit(0 if verdict.is_sound else 1)
+
+
+@surplusflow.command("receipt-key")
+@data_dir_option
+def receipt_key(data_dir: Path | None) -> None:
+    """Print the public key that receipts are signed with, and its id; it holds nothing secret."""
+    settings = _settings(data_dir)
+    from settlement.receipts.document import Signer
+
+    signer = Signer(settings.secret_key)
+    click.echo(f"{signer.key_id} {signer.public_key.hex()}")
+
+
 @surplusflow.command()
 @data_dir_option
 def replay(data_dir: Path | None) -> None:
@@ -250,6 +288,32 @@ def replay(data_dir: Path | None) -> None:
     from market.replay import main as make_again
 
     sys.exit(make_again(settings))
+
+
+@surplusflow.command("replay-events")
+@click.option("--since", type=DAY, help="Those received since this day, such as 2026-11-01; without it, all.")
+@click.option("--parked", is_flag=True, help="Only those that wait for a person.")
+@data_dir_option
+def replay_events(since: datetime | None, parked: bool, data_dir: Path | None) -> None:
+    """Handle the payment provider's stored events again; what was taken in is not taken in twice."""
+    settings = _settings(data_dir)
+    from market.provider_events import main as handle_again
+
+    click.echo(handle_again(settings, since, parked))
+
+
+@surplusflow.command()
+@click.option("--day", type=DAY, help="The day, such as 2026-11-01; without it, today so far.")
+@click.option("--carrier", help="This carrier's journal alone; without it, everybody's books.")
+@data_dir_option
+def reconcile(day: datetime | None, carrier: str | None, data_dir: Path | None) -> None:
+    """Compare a day of our books with the carriers' and the provider's; exit 1 when something differs."""
+    settings = _settings(data_dir)
+    from market.reconciliation import main as compare
+
+    words, differs = compare(settings, day.date() if day else None, carrier)
+    click.echo(words)
+    sys.exit(int(differs))
 
 
 @surplusflow.group()
@@ -276,12 +340,14 @@ def report_settlement(
 
 @surplusflow.command()
 @click.argument("name", type=click.Choice(MEASURES))
+@click.option("--trades", type=click.IntRange(min=1000), help="How many `report` reconciles; a million by itself.")
+@click.option("--asks", type=click.IntRange(3, 1_000_000), help="How many open asks `month-end` begins with.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench(name: str, as_json: bool) -> None:
+def bench(name: str, trades: int | None, asks: int | None, as_json: bool) -> None:
     """Measure this machine."""
     from web.bench import run
 
-    outcome = run(name)
+    outcome = run(name, trades, asks)
     click.echo(json.dumps(outcome, ensure_ascii=False) if as_json else _table(outcome))
 
 

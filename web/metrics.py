@@ -1,5 +1,6 @@
 """Prometheus figures of the web processes, and the guard of the page that shows them."""
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -9,12 +10,16 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from market.refusals import NotFound
 from market.settings import Settings
+from settlement import inbox, queues
+from settlement.trouble import TROUBLE
+from web.edge.venue import Venue
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -78,9 +83,37 @@ def _is_loopback(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
         return False
 
 
-@get("/metrics", guards=[only_for_operators], include_in_schema=False, sync_to_thread=True)
-def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-    return Response(request.app.state.figures.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+@get("/metrics", guards=[only_for_operators], include_in_schema=False)
+async def metrics(request: Request[Any, Any, Any], venue: Venue) -> Response[bytes]:
+    figures = await asyncio.to_thread(request.app.state.figures.page)
+    return Response(figures + await _waiting(venue), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _waiting(venue: Venue) -> bytes:
+    """What waits, for a person or on a lane, asked of the database; left out when it does not answer."""
+    registry = CollectorRegistry()
+    gauge = Gauge("surplusflow_provider_events_parked", "Payment events that wait for a person.", registry=registry)
+    try:
+        async with venue.sessions() as session:
+            gauge.set(await inbox.count_parked(session))
+            return generate_latest(registry) + await lane_figures(session)
+    except TROUBLE:
+        return b""
+
+
+async def lane_figures(session: AsyncSession) -> bytes:
+    """How the lanes of settlement stand and what waits on them."""
+    registry = CollectorRegistry()
+    stands = Gauge(
+        "surplusflow_lane_open", "1 while a lane's other side does not answer.", ("lane",), registry=registry
+    )
+    waiting = Gauge("surplusflow_lane_waiting", "Instructions that have not ended.", ("lane",), registry=registry)
+    oldest = Gauge("surplusflow_lane_oldest_seconds", "Age of the oldest of them.", ("lane",), registry=registry)
+    for lane in await queues.of_lanes(session):
+        stands.labels(lane.lane).set(lane.state != "closed")
+        waiting.labels(lane.lane).set(lane.waiting)
+        oldest.labels(lane.lane).set(lane.oldest_seconds)
+    return generate_latest(registry)
 
 
 routes = [metrics]

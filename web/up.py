@@ -337,6 +337,7 @@ def _carriers_toml(port: int, credentials: Mapping[str, str]) -> str:
             "name_en": name_en,
             "base_url": f"http://127.0.0.1:{port}/{code.lower()}",
             "credential": credentials[code],
+            "phone_bill": True,
         }
         lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
         tables.append("\n".join(["[[carrier]]", *lines]))

@@ -11,7 +11,7 @@ from market.engine.commands import Answer, PlaceBasket, PlaceOrder, PrepareLegs,
 from market.engine.instruments import Instrument
 from market.engine.records import Record
 from market.engine.refusing import NotTaken
-from market.engine.traits import SIDES, TIMES_IN_FORCE, record_of
+from market.engine.traits import SIDES, TIMES_IN_FORCE, fee_of, record_of
 from market.pricing import fee_minor
 from matching.orders import CancelReason, Fill, Placement, Side
 from matching.quoting import Quote, forget, quote, take
@@ -240,13 +240,14 @@ def _plan(leg: PlaceOrder, instrument: Instrument, fills: Sequence[Fill], trades
     if SIDES[leg.side] is Side.BUY:
         net, need = amount, amount
     else:
-        net, need = sum(_fee(instrument, trade) for trade in trades) - amount, lots * instrument.lot_units
+        net, need = sum(_fee(leg, instrument, trade) for trade in trades) - amount, lots * instrument.lot_units
     return LegPlan(exact, tuple((trade.price, trade.quantity) for trade in trades), net, need)
 
 
-def _fee(instrument: Instrument, fill: Fill) -> int:
+def _fee(leg: PlaceOrder, instrument: Instrument, fill: Fill) -> int:
+    terms = fee_of(leg, instrument)
     amount = fill.price * fill.quantity
-    return fee_minor(amount, basis_points=instrument.fee_basis_points, minimum_minor=instrument.fee_minimum_minor)
+    return fee_minor(amount, basis_points=terms.basis_points, minimum_minor=terms.minimum_minor)
 
 
 def _offered(leg: PlaceOrder, instrument: Instrument, now_us: int) -> Quote | NotTaken:

@@ -36,6 +36,13 @@ class Conditions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     decay: Decay | None = None
 
 
+class FeeTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fee on a sale: a share of the amount, rounded up, and the least that is taken, in minor units."""
+
+    basis_points: int
+    minimum_minor: int
+
+
 class PlaceOrder(msgspec.Struct, frozen=True, tag="place", omit_defaults=True, forbid_unknown_fields=True):
     """Place an order. The edge has checked who asks; accounts, group and fee are the edge's, the rest the client's.
 
@@ -64,6 +71,8 @@ class PlaceOrder(msgspec.Struct, frozen=True, tag="place", omit_defaults=True, f
     self_trade: SelfTrade = "cancel_newest"
     conditions: Conditions | None = None
     line: "LineFacts | None" = None
+    fee: FeeTerms | None = None
+    """What a sale pays by the schedule; without it the instrument's own fee."""
 
 
 class LineFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +152,8 @@ class CancelOrder(msgspec.Struct, frozen=True, tag="cancel", omit_defaults=True,
     instrument_id: int
     order_id: int
     version: int | None = None
+    reason: str = "cancelled"
+    """Why, for its owner: something else than their wish when the house cancels in their name."""
 
 
 class CancelAll(msgspec.Struct, frozen=True, tag="cancel_all", omit_defaults=True, forbid_unknown_fields=True):

@@ -47,6 +47,7 @@ from matching.orders import (
     Effect,
     Ended,
     Fill,
+    Order,
     OrderState,
     Reduced,
     Repriced,
@@ -155,8 +156,13 @@ class Desk:
         instrument = self.instruments.get(command.instrument_id)
         if instrument is None or sessions.stops(command):
             return ()
-        everybody = not isinstance(command, ExpireOrders) or sessions.pause_is_over(instrument, self.now_us)
-        orders = instrument.book.all_orders() if everybody else instrument.book.due(self.now_us)
+        orders: Iterable[Order]
+        if sessions.closes_quietly(instrument, command) or sessions.is_letting_go(instrument):
+            orders = [*sessions.leftovers(instrument), *instrument.book.due(self.now_us)]
+        elif not isinstance(command, ExpireOrders) or sessions.pause_is_over(instrument, self.now_us):
+            orders = instrument.book.all_orders()
+        else:
+            orders = instrument.book.due(self.now_us)
         return [self.records[order.id].account_id for order in orders]
 
     def apply(self, command: Command) -> tuple[int, Answer]:
@@ -210,8 +216,9 @@ class Desk:
             self._ended = self._keep_time(command)
         return self._DECISIONS[type(command)](self, command, instrument)
 
-    def _expire(self, command: ExpireOrders, _: Instrument) -> Answer:
-        return Answer(command.key, command.party_id, accepted=True, ended_orders=self._ended)
+    def _expire(self, command: ExpireOrders, instrument: Instrument) -> Answer:
+        ended = self._ended + (self._let_go(instrument) if sessions.is_letting_go(instrument) else 0)
+        return Answer(command.key, command.party_id, accepted=True, ended_orders=ended)
 
     # Placing
 
@@ -416,7 +423,7 @@ class Desk:
 
     def _cancel(self, command: CancelOrder, instrument: Instrument) -> Answer:
         record = self._own(command)
-        self._take_out(instrument, record, "cancelled")
+        self._take_out(instrument, record, command.reason)
         return _answer(command, record, ())
 
     def _take_out(self, instrument: Instrument, record: Record, reason: str) -> None:
@@ -495,12 +502,18 @@ class Desk:
             auction = self._auction(instrument)
         self._stand(instrument, standing)
         if standing.state == "closed":  # only now, when nothing that is taken out can make others trade
-            for order in list(instrument.book.all_orders()):
-                if order.id in self.records:
-                    self._take_out(instrument, self.records[order.id], "closed")
-                    ended += 1
+            ended = self._let_go(instrument)
         state = str(instrument.terms.state)
         return Answer(command.key, command.party_id, accepted=True, state=state, ended_orders=ended, auction=auction)
+
+    def _let_go(self, instrument: Instrument) -> int:
+        """End the next orders of a market that is closed; says how many it took out itself."""
+        ended = 0
+        for order in sessions.leftovers(instrument):
+            if order.id in self.records:  # one that was linked to another of them is gone already
+                self._take_out(instrument, self.records[order.id], "closed")
+                ended += 1
+        return ended
 
     def _stand(self, instrument: Instrument, standing: Standing) -> None:
         instrument.stand(standing)

@@ -57,6 +57,8 @@ class Instrument:
     @property
     def next_due_us(self) -> int | None:
         """When the clock next asks for something here, microseconds since the epoch."""
+        if self.terms.state is MarketState.CLOSED and self.book.orders:
+            return 0  # closing ends the first of its orders, the clock the rest
         due_us = self.book.next_due
         if self.paused_until_us is None or (due_us is not None and due_us < self.paused_until_us):
             return due_us

@@ -1,5 +1,6 @@
 """How an instrument goes from one state into another, and what an auction would come to: decisions in plain values."""
 
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -7,10 +8,14 @@ import msgspec
 from market.engine.commands import Command, SetState
 from market.engine.instruments import Instrument, Standing
 from market.engine.refusing import NotTaken
+from matching.orders import Order
+from matching.rules import MarketState
 
 CALL_US = 120_000_000
 """How long orders are collected, at the least, for an auction that nobody had planned for this time."""
 STOPPING = ("halted", "cancel_only")
+LET_GO_AT_ONCE = 1_000
+"""Orders that one command ends in a closed market: at the end of a month there may be a hundred thousand."""
 
 
 class Step(NamedTuple):
@@ -35,6 +40,24 @@ class Indicated(msgspec.Struct, frozen=True):
 def stops(command: Command) -> bool:
     """Whether a command is to stop the trading: nothing that the time asks for may trade first."""
     return isinstance(command, SetState) and command.state in STOPPING
+
+
+def closes_quietly(instrument: Instrument, command: Command) -> bool:
+    """Whether a command closes a market without an auction, so that it ends orders and trades none."""
+    return isinstance(command, SetState) and command.state == "closed" and not instrument.terms.state.collects
+
+
+def leftovers(instrument: Instrument) -> list[Order]:
+    """The next orders that a market ends because it closes: the best price first, then first come first.
+
+    The clock asks for the rest of them, so that nobody else's commands wait for all.
+    """
+    return list(islice(instrument.book.all_orders(), LET_GO_AT_ONCE))
+
+
+def is_letting_go(instrument: Instrument) -> bool:
+    """Whether a closed market has orders left to end."""
+    return instrument.terms.state is MarketState.CLOSED and bool(instrument.book.orders)
 
 
 def pause_is_over(instrument: Instrument, now_us: int) -> bool:

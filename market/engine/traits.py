@@ -2,7 +2,7 @@
 
 import msgspec
 
-from market.engine.commands import Conditions, PlaceOrder, PlaceTogether
+from market.engine.commands import Conditions, FeeTerms, PlaceOrder, PlaceTogether
 from market.engine.instruments import Instrument
 from market.engine.records import Record
 from market.engine.refusing import NotTaken
@@ -29,14 +29,20 @@ def record_of(
     command: PlaceOrder, order_id: int, now_us: int, instrument: Instrument, *, linked_to: int | None = None
 ) -> Record:
     """The order that a command asks for, under its number, as nobody has touched it yet."""
+    fee = fee_of(command, instrument)
     return Record(
         order_id, command.party_id, command.group_id, SIDES[command.side], command.price_minor, command.quantity,
         command.quantity, TIMES_IN_FORCE[command.time_in_force], command.post_only, command.expires_at_us, order_id,
         SELF_TRADES[command.self_trade], traits_of(command, now_us, linked_to), instrument.id, command.market,
-        instrument.fee_basis_points, instrument.fee_minimum_minor, command.account_id, command.proceeds_account_id,
+        fee.basis_points, fee.minimum_minor, command.account_id, command.proceeds_account_id,
         command.line_id, command.custody_id, command.payment_id, limit_minor(command, instrument), False, "open", None,
         1, now_us,
     )  # fmt: skip
+
+
+def fee_of(command: PlaceOrder, instrument: Instrument) -> FeeTerms:
+    """What the order will pay when it sells, frozen as the command brings it."""
+    return command.fee or FeeTerms(instrument.fee_basis_points, instrument.fee_minimum_minor)
 
 
 def traits_of(command: PlaceOrder, now_us: int, linked_to: int | None = None) -> Traits | None:

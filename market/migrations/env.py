@@ -8,10 +8,22 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import market.basket_tables  # noqa: F401 - the tables register themselves
 import market.data_tables  # noqa: F401 - the same
+import market.fee_tables  # noqa: F401 - the same
 import market.line_tables  # noqa: F401 - the same
+import market.payout_tables  # noqa: F401 - the same
+import market.receipt_tables  # noqa: F401 - the same
 import market.session_tables  # noqa: F401 - the same
 import market.tables  # noqa: F401 - the same
+import settlement.buy_in_tables  # noqa: F401 - the same
+import settlement.card_tables  # noqa: F401 - the same
+import settlement.escalation_tables  # noqa: F401 - the same
+import settlement.lane_tables  # noqa: F401 - the same
 import settlement.ledger_tables  # noqa: F401 - the same
+import settlement.line_event_tables  # noqa: F401 - the same
+import settlement.phone_bill_tables  # noqa: F401 - the same
+import settlement.push_tables  # noqa: F401 - the same
+import settlement.reconciliation.tables  # noqa: F401 - the same
+import settlement.reopening_tables  # noqa: F401 - the same
 import settlement.tables  # noqa: F401 - the same
 from settlement.base import Base
 

@@ -13,14 +13,18 @@ from urllib.parse import quote
 
 import httpx
 
-from settlement.carriers import reading
+from settlement.carriers import journal, reading
 from settlement.carriers.errors import (
     CarrierDuplicate,
     CarrierMismatch,
     CarrierRefused,
     CarrierUnknown,
     CarrierUnreachable,
+    ForgedPush,
 )
+from settlement.carriers.journal import LinePage
+from settlement.carriers.line_checks import LineChecks
+from settlement.carriers.port import Capabilities
 from settlement.carriers.values import (
     Action,
     ActionPage,
@@ -30,6 +34,7 @@ from settlement.carriers.values import (
     Movement,
     MovementKind,
     MovementStatus,
+    Push,
     Reservation,
     ReservationStatus,
 )
@@ -43,8 +48,10 @@ Document = Mapping[str, Any]
 Found = TypeVar("Found", Movement, Reservation)
 
 
-class Carrier:
+class Carrier(LineChecks):
     """One carrier, over HTTP. Open it with `async with`, or call `aclose` when done."""
+
+    capabilities = Capabilities(codes=True, messages=True, sim_swap=True, transfers=True)
 
     def __init__(self, profile: CarrierProfile) -> None:
         self.profile = profile
@@ -203,6 +210,9 @@ class Carrier:
         ]
         return _only(movements, external_id)
 
+    def read_push(self, body: bytes, now: datetime) -> Push:  # noqa: ARG002 - the port's
+        raise ForgedPush("This carrier pushes nothing.")
+
     # The carrier's own journal, for reconciliation.
 
     async def action_page(
@@ -220,6 +230,18 @@ class Carrier:
         answer = await self._wire.call("GET", f"{TMF}/balanceAction", params=params)
         documents = reading.records(answer.body, "balanceAction")
         return ActionPage([reading.action(document) for document in documents], _total(answer))
+
+    async def line_page(self, since: datetime, until: datetime, *, offset: int, limit: int) -> LinePage:
+        """The same journal for reconciliation: only what it compares, so that a page may be long."""
+        params: dict[str, str | int] = {
+            "requestedDate.gte": _moment(since),
+            "requestedDate.lt": _moment(until),
+            "fields": journal.FIELDS,
+            "offset": offset,
+            "limit": limit,
+        }
+        answer = await self._wire.call("GET", f"{TMF}/balanceAction", params=params)
+        return journal.page(answer.body, _total(answer))
 
     async def actions(self, since: datetime, until: datetime | None = None) -> AsyncIterator[Action]:
         """The whole journal of a span of time; take one that lies in the past, as the end of the journal moves."""

@@ -42,3 +42,7 @@ class CarrierUnreachable(CarrierUnknown):
 
 class CarrierMismatch(CarrierError):
     """The answer contradicts the instruction or makes no sense: a break to be looked at by a person."""
+
+
+class ForgedPush(Exception):
+    """Something posted to us as a carrier's push is not the carrier's, too old, or makes no sense."""

@@ -34,6 +34,7 @@ MOVEMENT_STATUSES: Mapping[str, MovementStatus] = {
     "failed": MovementStatus.FAILED,
     "cancelled": MovementStatus.FAILED,
     "rejected": MovementStatus.FAILED,
+    "reversed": MovementStatus.REVERSED,
 }
 RESERVATION_STATUSES: Mapping[str, ReservationStatus] = {
     "confirmed": ReservationStatus.HELD,

@@ -17,6 +17,18 @@ class CarrierProfile:
     credential: str = field(repr=False)
     timeout_seconds: float = 10.0
     max_in_flight_seconds: float = 60.0
+    dialect: str = "tmf654"
+    """How it is spoken to: one of the dialects in `opening.py`."""
+    at_once: int = 16
+    """Calls that may be in the air at the same time."""
+    bulk_size: int = 1
+    """Trades of one reservation to one line that one call may move in their sum; 1: each has a call of its own."""
+    phone_bill: bool = False
+    """Whether it takes payments on the phone bill."""
+    partner_no: str = ""
+    """Who we are to a gateway of the dialect "recharge"."""
+    notify_url: str = ""
+    """Where such a gateway pushes statuses to: our `/webhooks/carriers/{code}`. Without it we only ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +79,12 @@ class MovementKind(StrEnum):
 
 
 class MovementStatus(StrEnum):
-    """PENDING is accepted but not done: ask again before anyone is paid."""
+    """PENDING is accepted but not done: ask again before anyone is paid. REVERSED was done and is undone."""
 
     DONE = "done"
     PENDING = "pending"
     FAILED = "failed"
+    REVERSED = "reversed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,19 @@ class Impact:
     account: str
     before_mb: int
     after_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A status that a carrier sent by itself. It is a hint to ask: `reference` is their id, `external_id` ours."""
+
+    reference: str
+    external_id: str
+    status: MovementStatus
+
+
+REVERSAL = "reversal"
+"""The kind of an action that takes an earlier movement back, under that movement's `external_id`."""
 
 
 @dataclass(frozen=True, slots=True)

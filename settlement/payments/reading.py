@@ -10,6 +10,7 @@ import stripe
 from settlement.payments.errors import PaymentMismatch
 from settlement.payments.values import (
     BalanceTransaction,
+    Dispute,
     Event,
     Payment,
     PaymentStatus,
@@ -18,6 +19,7 @@ from settlement.payments.values import (
     PayoutStatus,
     Refund,
     RefundStatus,
+    Standing,
     Transfer,
     TransferReversal,
 )
@@ -79,6 +81,32 @@ def refund_of(refund: stripe.Refund) -> Refund:
         reference=_reference(refund.metadata),
         failure_reason=_optional(refund, "failure_reason"),
     )
+
+
+@checked
+def dispute_of(dispute: stripe.Dispute) -> Dispute:
+    """The lines in the provider's books say whether the money is gone, the status only how it ended."""
+    lines, currency = dispute.balance_transactions, _currency(dispute.currency)
+    gone = -sum(_whole(line.amount) for line in lines)
+    expect("currency of the dispute's lines", {currency}, {currency, *(_currency(line.currency) for line in lines)})
+    if gone:
+        expect("amount taken for the dispute", _count(dispute.amount), gone)
+    return Dispute(
+        id=_id(dispute.id, "dp_", "du_"),
+        payment_id=_id(_id_of(dispute.payment_intent), "pi_"),
+        standing=_standing(_text(dispute.status), gone, is_booked=bool(lines)),
+        amount_minor=_count(dispute.amount),
+        fee_minor=sum(_whole(line.fee) for line in lines),
+        currency=currency,
+        reason=_text(dispute.reason),
+        has_evidence=dispute.evidence_details.has_evidence is True,
+    )
+
+
+def _standing(status: str, gone: int, *, is_booked: bool) -> Standing:
+    if not gone:
+        return Standing.BACK if is_booked else Standing.NOTICED
+    return Standing.LOST if status == "lost" else Standing.GONE
 
 
 @checked

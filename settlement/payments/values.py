@@ -92,6 +92,33 @@ class Refund:
     failure_reason: str | None = None
 
 
+class Standing(StrEnum):
+    """Where the money of a dispute, or of a refund that we did not ask for, is now."""
+
+    NOTICED = "noticed"
+    """The bank has asked; nothing was taken."""
+    GONE = "gone"
+    LOST = "lost"
+    """Gone for good."""
+    BACK = "back"
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A cardholder's complaint at the bank, which takes the payment's money back until it is decided."""
+
+    id: str
+    payment_id: str
+    standing: Standing
+    amount_minor: int
+    fee_minor: int
+    """What the provider has charged for it, less what it gave back of that."""
+    currency: str
+    reason: str
+    has_evidence: bool
+    """Whether we have said something to it."""
+
+
 @dataclass(frozen=True)
 class PayoutAccount:
     """A seller's account at the provider."""

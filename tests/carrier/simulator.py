@@ -17,7 +17,8 @@ from typing import Any
 
 import httpx
 
-from settlement.carriers.client import TMF, Carrier
+from settlement.carriers.client import TMF
+from settlement.carriers.port import CarrierPort
 from settlement.carriers.values import Bucket, CarrierProfile
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +168,7 @@ def free_port() -> int:
         return port
 
 
-async def only_bucket(carrier: Carrier, msisdn: str) -> Bucket:
+async def only_bucket(carrier: CarrierPort, msisdn: str) -> Bucket:
     buckets = await carrier.buckets(msisdn)
     assert len(buckets) == 1
     return buckets[0]

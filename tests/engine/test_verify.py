@@ -40,10 +40,32 @@ BREACHES = {
         received_month, received_month_mb) select 1, current_date - '1970-01-01'::date, 0, 0, 0, 1, 0, 0""",
     "T2": "update instruction set status = 'done' where kind = 'deliver'",
     "T3": "update delivery set status = 'refunded' where id = (select max(id) from delivery)",
+    "T16": """with whole as (insert into bundle (carrier, custody_id, reservation_id, receiver_line_id, quantity,
+            status) select 'CMCC', 1, 'r', 1, quantity, 'open' from delivery where id = (select min(id) from delivery)
+            returning id, quantity
+        ), member as (insert into bundle_member (bundle_id, delivery_id, quantity)
+            select whole.id, (select min(id) from delivery), quantity from whole)
+        update delivery set status = 'settled' where id = (select min(id) from delivery)""",
     "T7": """with paid as (insert into payment (party_id, key, kind, account_id, amount_minor, captured_minor, currency,
             payment_method, status) values (1, 'k', 'card_hold', 1, 10, 10, 'CNY', 'card', 'succeeded') returning id)
         update delivery set payment_id = (select id from paid), status = 'settled'
         where id = (select min(id) from delivery)""",
+    "T12": """update delivery set status = 'pending', created_at = now() - interval '2 hours'
+        where id = (select min(id) from delivery)""",
+    "T13": "update account set kind = 'debt' where id = (select max(id) from account where available > 0)",
+    "T14": """with paid as (insert into payment (party_id, key, kind, account_id, amount_minor, captured_minor,
+            currency, payment_method, status)
+            values (1, 'd', 'top_up', 1, 10, 10, 'CNY', 'card', 'succeeded') returning id)
+        insert into clawback (provider_id, kind, payment_id, amount_minor, status)
+        select 'dp_1', 'dispute', id, 10, 'gone' from paid""",
+    "T15": "insert into buy_in (trade_id, charges_seller) select max(id), false from delivery",
+    "S7": "insert into receipt (trade_id, side, steps) values (1, 'buy', 3)",
+    "C1": """with lapsed as (insert into lapsed_reservation (custody_id, carrier, said, missing_mb, noticed_at)
+            values (1, 'CMCC', 'expired', 1, now() - interval '1 day'))
+        update open_order set custody_id = 1 where id = (select min(id) from open_order)""",
+    "L12": """insert into adjustment (key, category, source, target, amount_minor, currency, reason, status,
+        proposed_by, decided_by)
+        values ('k', 'correction', 'provider', 'suspense', 5, 'CNY', 'because', 'booked', 1, 2)""",
     "T8": """with sold as (insert into custody (party_id, key, line_id, account_id, carrier, bucket_id, quantity_mb,
             status, expires_at) values (1, 'k', 1, 1, 'CMCC', 'b', 1, 'reserved', now()) returning id)
         update delivery set custody_id = (select id from sold)""",

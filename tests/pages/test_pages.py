@@ -4,7 +4,9 @@ import re
 from typing import Any
 
 import pytest
+from litestar import Litestar
 
+from settlement.buy_in_tables import BuyInRow
 from tests.pages.conftest import Browser
 
 COIN = "/instruments/COIN"
@@ -211,6 +213,27 @@ async def test_buyer_and_seller_meet_and_follow_the_delivery(signed_in: Any) -> 
     assert 'data-testid="step-matched" data-step="reached"' in buyer.text
     assert 'data-testid="step-moved" data-step="waiting"' in buyer.text
     assert "You pay" in buyer.text
+
+
+async def test_both_sides_see_as_which_trade_theirs_was_bought_in(signed_in: Any, page_app: Litestar) -> None:
+    seller, buyer = await signed_in(), await signed_in()
+    await seller.get(COIN + "?side=sell&price=1.00")
+    await seller.send(COIN, lots="2")
+    await buyer.get(COIN + "?side=buy&price=1.00")
+    await buyer.send(COIN, lots="2")
+    await buyer.get("/trades")
+    number = int(re.search(r'data-trade="trd_(\d+)"', buyer.text)[1])  # type: ignore[index]
+    async with page_app.state.venue.sessions.begin() as session:
+        bought = {"status": "closing", "trade_ids": [number + 1], "advance_minor": 150, "covered_minor": 150}
+        session.add(
+            BuyInRow(trade_id=number, charges_seller=True, account_id=None, limit_minor=None, ended_at=None, **bought)
+        )
+
+    for side in (seller, buyer):
+        await side.get(f"/trades/trd_{number}")
+        assert f"bought in as trade trd_{number + 1}." in side.text
+    assert "more, which you bear" in seller.text
+    assert "more, which you bear" not in buyer.text
 
 
 async def test_somebody_elses_trade_or_order_does_not_exist(signed_in: Any) -> None:

@@ -19,7 +19,9 @@ class Purchase:
     trades: list[DeliveryRow]
 
 
-async def a_purchase(world: World, *suffixes: str, hold_minor: int = 1000, amount_minor: int = 300) -> Purchase:
+async def a_purchase(
+    world: World, *suffixes: str, hold_minor: int = 1000, amount_minor: int = 300, card: str = "pm_card_visa"
+) -> Purchase:
     """An order paid by card that has ended: one trade for each suffix, which chooses how its delivery goes."""
     custody = await world.reserved(1000)
     async with world.sessions.begin() as session:
@@ -29,7 +31,7 @@ async def a_purchase(world: World, *suffixes: str, hold_minor: int = 1000, amoun
         customer=await world.payments.create_customer("buyer", fresh("key")),
         amount_minor=hold_minor,
         currency="CNY",
-        payment_method="pm_card_visa",
+        payment_method=card,
         reference=name,
         key=name,
         return_url="https://market.example/",

@@ -1,19 +1,21 @@
 """The provider's webhooks: stored once, handled by asking, and the same end in whatever order they come."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
 
 from settlement import inbox
+from settlement.card_tables import EventsReadRow
 from settlement.naming import external_id
+from settlement.payments.errors import PaymentUnknown
 from settlement.payments.values import Event
 from settlement.tables import PaymentRow, ProviderEventRow
 from tests.payment.making import Http, fresh
 from tests.settlement.making import Balance, a_payment_row, balance, imbalance
 from tests.settlement.test_payouts import a_withdrawal, comes_to
-from tests.settlement.world import World
+from tests.settlement.world import World, until
 
 KINDS = ("payment_intent.created", "payment_intent.processing", "payment_intent.succeeded")
 
@@ -33,7 +35,13 @@ async def told(world: World, events: Sequence[Event]) -> None:
     for event in events:
         async with world.sessions.begin() as session:
             await inbox.record(session, event)
-    await inbox.handle_pending(world.sessions, world.outside, world.announce)
+    while await inbox.handle_pending(world.sessions, world.outside, world.announce):
+        pass  # a batch at a time; the simulator's other events may be among them
+
+
+async def outcome_of(world: World, event: Event) -> str | None:
+    async with world.sessions() as session:
+        return (await session.get_one(ProviderEventRow, event.id)).outcome
 
 
 async def a_paid_top_up(world: World, card: str = "pm_card_visa") -> tuple[PaymentRow, str]:
@@ -126,3 +134,73 @@ async def test_events_whose_webhooks_never_came_are_fetched(world: World) -> Non
     assert missed > 0
     async with world.sessions() as session:
         assert (await session.get_one(PaymentRow, row.id)).status == "succeeded"
+
+
+async def _row(world: World, event: Event) -> ProviderEventRow:
+    async with world.sessions() as session:
+        return await session.get_one(ProviderEventRow, event.id)
+
+
+async def test_a_parked_event_is_handled_again_when_a_person_says_so(world: World) -> None:
+    event, other = an_event("payment_intent.succeeded", "pi_nowhere"), an_event("customer.created", "cus_x")
+    await told(world, [event, other])
+    assert ((await _row(world, event)).parked, (await _row(world, other)).parked) == (True, False)
+
+    async with world.sessions.begin() as session:
+        assert await inbox.handle_again(session, event_id=event.id, only_parked=True) == 1
+        assert await inbox.handle_again(session, event_id=other.id, only_parked=True) == 0
+
+    assert (await _row(world, event)).handled_at is None
+    await told(world, [])
+    assert (await _row(world, event)).parked
+
+
+async def test_events_that_cannot_be_asked_about_keep_no_newer_one_waiting(world: World, provider_http: Http) -> None:
+    row, provider_id = await a_paid_top_up(world)
+    stuck = [an_event("payment_intent.succeeded", provider_id) for _ in range(inbox.BATCH)]
+    await provider_http.control("PUT", "faults", {"error_percent": 100})
+    await told(world, stuck)
+    await provider_http.control("PUT", "faults", {"error_percent": 0})
+    assert (await _row(world, stuck[0])).handled_at is None
+
+    newer = an_event("payment_intent.succeeded", provider_id)
+    await told(world, [newer])
+
+    assert (await _row(world, newer)).outcome == "succeeded"
+    assert row.party_id in world.told
+
+
+async def test_replaying_every_event_changes_nothing(world: World) -> None:
+    row, provider_id = await a_paid_top_up(world)
+    event = an_event("payment_intent.succeeded", provider_id)
+    await told(world, [event])
+
+    async with world.sessions.begin() as session:
+        assert await inbox.handle_again(session, since=datetime.now(UTC) - timedelta(hours=1)) >= 1
+
+    async def again() -> bool:
+        await told(world, [])
+        return (await _row(world, event)).outcome == "succeeded"
+
+    await until(again)
+    async with world.sessions() as session:
+        assert await balance(session, row.account_id) == Balance(1000, 0)
+
+
+async def test_the_mark_moves_only_when_the_walk_has_reached_the_end(world: World, provider_http: Http) -> None:
+    await a_paid_top_up(world)
+    await inbox.catch_up(world.sessions, world.payments)
+    before = await _mark(world)
+    await provider_http.control("PUT", "faults", {"error_percent": 100})
+    with pytest.raises(PaymentUnknown):
+        await inbox.catch_up(world.sessions, world.payments)
+    await provider_http.control("PUT", "faults", {"error_percent": 0})
+
+    assert await _mark(world) == before
+    assert await inbox.catch_up(world.sessions, world.payments) == 0
+    assert await _mark(world) > before
+
+
+async def _mark(world: World) -> datetime:
+    async with world.sessions() as session:
+        return (await session.get_one(EventsReadRow, inbox.HOUSE_EVENTS)).until

@@ -47,9 +47,11 @@ def test_done_and_refused_are_final() -> None:
     assert not [key for key in MOVES if key[0] in {State.DONE, State.REFUSED}]
 
 
-def test_only_a_person_brings_the_dead_back_and_then_it_is_asked_first() -> None:
+def test_only_persons_bring_the_dead_back_to_be_asked_first_or_end_them() -> None:
     assert [(key, state) for key, state in MOVES.items() if key[0] is State.DEAD] == [
-        ((State.DEAD, Event.REOPENED), State.UNKNOWN)
+        ((State.DEAD, Event.REOPENED), State.UNKNOWN),
+        ((State.DEAD, Event.SAID_HAPPENED), State.DONE),
+        ((State.DEAD, Event.SAID_NEVER), State.REFUSED),
     ]
 
 

@@ -28,8 +28,13 @@ COMMANDS = {
         "bench",
         "replay",
         "preview-rules",
+        "set-fees",
         "move-instruments",
         "register-webhook",
+        "reconcile",
+        "replay-events",
+        "verify-receipt",
+        "receipt-key",
     ),
 }
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(settings.PREFIX)}

@@ -20,7 +20,8 @@ class For(Enum):
     MEMBERS = "a signed-in member"
     OFFICERS = "a signed-in officer"
     KEYS = "whoever holds a key"
-    PROVIDER = "the payment provider, by its signature"
+    PROVIDER = "the payment provider or a carrier, by its signature"
+    CARRIER = "a carrier, by the bearer of its subscription"
     OPERATORS = "this machine or whoever holds the token"
 
 
@@ -39,10 +40,19 @@ ACCESS = {
     ("POST", "/orders/{name}/amend"): For.MEMBERS,
     ("GET", "/trades"): For.MEMBERS,
     ("GET", "/trades/{name}"): For.MEMBERS,
+    ("GET", "/trades/{name}/receipt"): For.MEMBERS,
     ("GET", "/wallet"): For.MEMBERS,
     ("POST", "/wallet/top-up"): For.MEMBERS,
     ("POST", "/wallet/withdraw"): For.MEMBERS,
+    ("POST", "/wallet/refunds"): For.MEMBERS,
     ("GET", "/wallet/statement.csv"): For.MEMBERS,
+    ("GET", "/wallet/payouts"): For.MEMBERS,
+    ("POST", "/wallet/payouts"): For.MEMBERS,
+    ("GET", "/wallet/phone-bill"): For.MEMBERS,
+    ("POST", "/wallet/phone-bill"): For.MEMBERS,
+    ("POST", "/wallet/phone-bill/{payment_id}/confirm"): For.MEMBERS,
+    ("POST", "/wallet/phone-bill/{payment_id}/cancel"): For.MEMBERS,
+    ("POST", "/wallet/phone-bill/{payment_id}/refund"): For.MEMBERS,
     ("GET", "/payments/{payment_id}/returned"): For.MEMBERS,
     ("GET", "/coins"): For.MEMBERS,
     ("POST", "/coins/reward"): For.MEMBERS,
@@ -53,9 +63,23 @@ ACCESS = {
     ("POST", "/partner/keys/{key_id}/revoke"): For.MEMBERS,
     ("POST", "/partner/handouts"): For.MEMBERS,
     ("GET", "/officer"): For.OFFICERS,
+    ("GET", "/officer/reconciliation"): For.OFFICERS,
+    ("POST", "/officer/reconciliation"): For.OFFICERS,
+    ("GET", "/officer/reconciliation/{break_id}"): For.OFFICERS,
+    ("POST", "/officer/reconciliation/{break_id}/explain"): For.OFFICERS,
+    ("POST", "/officer/reconciliation/{break_id}/adjust"): For.OFFICERS,
+    ("POST", "/officer/adjustments/{adjustment_id}"): For.OFFICERS,
+    ("GET", "/officer/trades/{name}/receipt"): For.OFFICERS,
     ("GET", "/officer/report"): For.OFFICERS,
     ("GET", "/officer/report.csv"): For.OFFICERS,
     ("GET", "/officer/report.xlsx"): For.OFFICERS,
+    ("GET", "/officer/dead-letters"): For.OFFICERS,
+    ("POST", "/officer/dead-letters/{instruction_id}/ask"): For.OFFICERS,
+    ("POST", "/officer/dead-letters/{instruction_id}/say"): For.OFFICERS,
+    ("POST", "/officer/dead-letters/words/{word_id}/confirm"): For.OFFICERS,
+    ("POST", "/officer/dead-letters/words/{word_id}/withdraw"): For.OFFICERS,
+    ("GET", "/officer/provider-events"): For.OFFICERS,
+    ("POST", "/officer/provider-events/{event_id}/again"): For.OFFICERS,
     ("POST", "/officer/markets"): For.OFFICERS,
     ("POST", "/officer/markets/halt"): For.OFFICERS,
     ("POST", "/officer/markets/open"): For.OFFICERS,
@@ -91,11 +115,15 @@ ACCESS = {
     ("GET", "/api/v1/outcomes/{key}"): For.KEYS,
     ("GET", "/api/v1/trades"): For.KEYS,
     ("GET", "/api/v1/trades/{trade_id}"): For.KEYS,
+    ("GET", "/api/v1/trades/{trade_id}/receipt"): For.KEYS,
     ("GET", "/api/v1/wallet"): For.KEYS,
     ("GET", "/api/v1/lines"): For.KEYS,
     ("POST", "/api/v1/bulk-orders"): For.KEYS,
     ("POST", "/api/v1/handouts"): For.KEYS,
     ("POST", "/webhooks/payments"): For.PROVIDER,
+    ("POST", "/webhooks/carriers/{code}"): For.PROVIDER,
+    ("POST", "/webhooks/lines/{code}"): For.CARRIER,
+    ("GET", "/.well-known/surplusflow-receipts.json"): For.ANYONE,
     ("GET", "/health/live"): For.ANYONE,
     ("GET", "/health/ready"): For.ANYONE,
     ("GET", "/metrics"): For.OPERATORS,
@@ -107,12 +135,18 @@ ACCESS = {
 
 EXAMPLES = {
     "symbol": "COIN",
+    "code": "CMCC",
     "name": "ord_1",
     "payment_id": "1",
     "key_id": "1",
     "order_id": "ord_1",
     "trade_id": "trd_1",
     "basket_id": "bsk_1",
+    "break_id": "1",
+    "instruction_id": "1",
+    "word_id": "1",
+    "event_id": "evt_1",
+    "adjustment_id": "1",
     "key": "key-of-nobody",
     "path": "nothing",
 }

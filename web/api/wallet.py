@@ -1,8 +1,8 @@
 """What is yours: money, coins, lines, trades."""
 
-from litestar import get
+from litestar import Response, get
 
-from market import views
+from market import receipts, views
 from market.parties import lines
 from market.wallet import balances
 from web.api import ids
@@ -44,6 +44,19 @@ async def get_trade(request: Asking, venue: Venue, trade_id: TradeId) -> Trade:
 
 
 @get(
+    "/trades/{trade_id:str}/receipt",
+    tags=["wallet"],
+    summary="A trade's receipt, which anybody can check",
+    operation_id="getReceipt",
+    response_description="The receipt, byte for byte as it is signed.",
+    responses=problems(404),
+)
+async def get_receipt(request: Asking, venue: Venue, trade_id: TradeId) -> Response[bytes]:
+    issued = await receipts.of_party(venue, request.user.party_id, ids.trade_id(trade_id))
+    return Response(issued, media_type="application/json")
+
+
+@get(
     "/wallet",
     tags=["wallet"],
     summary="Your money and coins",
@@ -71,4 +84,4 @@ async def list_lines(request: Asking, venue: Venue) -> list[OwnLine]:
     ]
 
 
-routes = [list_trades, get_trade, get_wallet, list_lines]
+routes = [list_trades, get_trade, get_receipt, get_wallet, list_lines]

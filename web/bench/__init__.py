@@ -10,11 +10,22 @@ import uvloop
 from market import logs
 
 
-def run(name: str) -> dict[str, Any]:
-    """Take one measure: its name, the machine, and flat figures and ratios."""
+def run(name: str, trades: int | None = None, asks: int | None = None) -> dict[str, Any]:
+    """Take one measure: its name, the machine, and flat figures and ratios.
+
+    ``trades`` is for `report` alone, ``asks`` for `month-end`.
+    """
     logs.configure()  # what the programs say goes beside the result, not into it
-    measures = {"matching": _matching, "engine": _engine, "http": _http, "feed": _feed, "growth": _growth}
-    figures, ratios = measures[name]()
+    measures = {
+        "matching": _matching,
+        "engine": _engine,
+        "http": _http,
+        "feed": _feed,
+        "growth": _growth,
+        "settlement": _settlement,
+    }
+    sized = {"report": lambda: _report(trades), "month-end": lambda: _month_end(asks)}
+    figures, ratios = (measures | sized)[name]()
     return {"name": name, "machine": _machine(), "figures": figures, "ratios": ratios}
 
 
@@ -47,6 +58,24 @@ def _growth() -> tuple[dict[str, Any], dict[str, float]]:
     from web.bench import growth
 
     return uvloop.run(growth.run())
+
+
+def _settlement() -> tuple[dict[str, Any], dict[str, float]]:
+    from web.bench import settlement
+
+    return uvloop.run(settlement.run())
+
+
+def _report(trades: int | None = None) -> tuple[dict[str, Any], dict[str, float]]:
+    from web.bench import report
+
+    return uvloop.run(report.run(trades or report.TRADES))
+
+
+def _month_end(asks: int | None = None) -> tuple[dict[str, Any], dict[str, float]]:
+    from web.bench import month_end
+
+    return uvloop.run(month_end.run(asks or month_end.ASKS))
 
 
 def _machine() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from market.parties import Member, Officer, member
 from market.refusals import Forbidden, NotSignedIn
 from market.settings import Settings
+from market.signed_in import listed_under
 from market.tables import OfficerRow
 
 IDLE_SECONDS = 2 * 3600
@@ -129,7 +130,7 @@ async def end_other_sessions(connection: Connection) -> int:
 def _list_key(session: Mapping[str, Any]) -> str | None:
     """Where the sessions of a session's owner are listed."""
     owner = next((f"{kind}:{session[kind]}" for kind in ("party", "officer") if kind in session), None)
-    return owner and f"surplusflow:sessions-of:{owner}"
+    return owner and listed_under(owner)
 
 
 def _redis_key(session_id: str) -> str:

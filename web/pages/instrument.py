@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import parties, together, trading, views, wallet
+from market import fees, parties, together, trading, views, wallet
 from market.parties import Member
 from market.refusals import Refusal
 from market.together import PairRequest
@@ -48,6 +48,7 @@ async def quoted(request: Page, venue: Venue, symbol: FromPath[str]) -> Response
     async with venue.sessions() as session:
         view = await views.instrument(session, symbol, datetime.now(UTC))
         book = await views.book(session, view.id, PRICED_LEVELS)
+        view = await _for_member(session, await present_member(request), view)
     ticket = typed(form, view, datetime.now(UTC))
     shown = preview(form, ticket, view, book)
     return page(request, "quote.html", block="quote", view=view, ticket=ticket, preview=shown)
@@ -119,6 +120,7 @@ async def _page(
         drawn = await views.candles(session, view.id, period, CANDLES[period])
         placed = await _just_placed(session, member, form)
         own = await own_orders(session, member, view.id)
+        view = await _for_member(session, member, view)
     return page(
         request,
         "instrument.html",
@@ -164,6 +166,20 @@ async def _just_placed(session: AsyncSession, member: Member | None, form: Form)
     if member is None or order_id is None:
         return None
     return await views.order(session, member.party_id, order_id)
+
+
+async def _for_member(session: AsyncSession, member: Member | None, view: InstrumentView) -> InstrumentView:
+    """The instrument with the fee that this member's sale would pay; a stranger sees a subscriber's."""
+    terms = await fees.seller_terms(
+        session,
+        datetime.now(UTC),
+        party_kind=member.kind if member else "subscriber",
+        carrier=view.carrier,
+        symbol=view.symbol,
+    )
+    if terms is None:
+        return view
+    return replace(view, fee_basis_points=terms.basis_points, fee_minimum_minor=terms.minimum_minor)
 
 
 async def _lines(venue: Venue, member: Member | None, view: InstrumentView) -> list[parties.Line]:

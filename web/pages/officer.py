@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 from market import audit, halting, reports, sessions, views
 from market.parties import Officer
 from market.refusals import BadInput, Forbidden, Refusal
+from settlement import inbox, queues
 from settlement.report import ALL, Report, Row, Total
 from web.edge.sessions import requires_officer, signed_in_officer
 from web.edge.venue import Venue
@@ -175,6 +176,8 @@ async def _page(
     async with venue.sessions() as session:
         backlog = await views.backlog(session, officer.carrier)
         letters = await views.dead_letters(session, officer.carrier)
+        lanes = await queues.of_lanes(session, officer.carrier)
+        parked = 0 if officer.carrier else await inbox.count_parked(session)
         events = await views.surveillance(session, now - NOTICED, EVENTS, officer.carrier)
         instruments = await views.instruments(session, now)
         markets = await sessions.overview(session, officer.carrier)
@@ -188,6 +191,8 @@ async def _page(
         shown=shown,
         backlog=backlog,
         letters=letters,
+        lanes=lanes,
+        parked=parked,
         events=events,
         instruments=[each for each in instruments if officer.carrier in {None, each.carrier}],
         switching=switching or Switch(),

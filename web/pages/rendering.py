@@ -206,6 +206,8 @@ def _build() -> Environment:
         "delivery": _word(words.DELIVERIES),
         "step": _word(words.STEPS),
         "instruction": _word(words.INSTRUCTIONS),
+        "lane_state": _word(words.LANE_STATES),
+        "waits": _word(words.WAITS),
         "entry": _word(words.ENTRIES),
         "cause": _word(words.CAUSES),
         "record": _word(words.RECORDS),

@@ -1,12 +1,13 @@
-"""A member's trades, and how far the delivery of each has come."""
+"""A member's trades, how far the delivery of each has come, and the receipt of each."""
 
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from market import parties, views
-from market.refusals import NotFound
-from web.edge.sessions import requires_member, signed_in
+from market import parties, receipts, views
+from market.refusals import BadInput, NotFound
+from settlement import buy_ins, escalation, reopening
+from web.edge.sessions import requires_member, requires_officer, signed_in, signed_in_officer
 from web.edge.venue import Venue
 from web.pages.forms import number_of, queried
 from web.pages.rendering import Page, page
@@ -19,9 +20,10 @@ async def index(request: Page, venue: Venue) -> Response[str]:
     form, member = queried(request), signed_in(request)
     async with venue.sessions() as session:
         found = await views.trades(session, member.party_id, number_of(form.text("before"), "trd"), A_PAGE + 1)
-    shown = found[:A_PAGE]
+        shown = found[:A_PAGE]
+        late = await escalation.of_subjects(session, "delivery", [trade.id for trade in shown])
     older = f"trd_{shown[-1].id}" if len(found) > A_PAGE else None
-    return page(request, "trades.html", block="list", trades=shown, older=older, before=form.text("before"))
+    return page(request, "trades.html", block="list", trades=shown, older=older, before=form.text("before"), late=late)
 
 
 @get("/trades/{name:str}", guards=[requires_member])
@@ -32,9 +34,41 @@ async def show(request: Page, venue: Venue, name: FromPath[str]) -> Response[str
         raise NotFound("You have no such trade.")
     async with venue.sessions() as session:
         trade = await views.trade(session, member.party_id, trade_id)
+        late = (await escalation.of_subjects(session, "delivery", [trade_id])).get(trade_id)
+        reopened = (await reopening.of_trades(session, [trade_id])).get(trade_id, [])
+        buy_in = await buy_ins.of_trade(session, trade_id)
     lines = await parties.lines(venue, member) if trade.receiver_line_id else []
     receiver = next((line.masked for line in lines if line.id == trade.receiver_line_id), None)
-    return page(request, "trade.html", block="tracker", trade=trade, receiver=receiver)
+    return page(
+        request, "trade.html", block="tracker", trade=trade, receiver=receiver, late=late, reopened=reopened,
+        buy_in=buy_in,
+    )  # fmt: skip
 
 
-routes: list[ControllerRouterHandler] = [index, show]
+@get("/trades/{name:str}/receipt", guards=[requires_member])
+async def receipt(request: Page, venue: Venue, name: FromPath[str]) -> Response[bytes]:
+    """The member's side of a trade as a file that anybody can check."""
+    trade_id = number_of(name, "trd")
+    if trade_id is None:
+        raise NotFound("You have no such trade.")
+    return _file(trade_id, await receipts.of_party(venue, signed_in(request).party_id, trade_id))
+
+
+@get("/officer/trades/{name:str}/receipt", guards=[requires_officer])
+async def officers_receipt(request: Page, venue: Venue, name: FromPath[str]) -> Response[bytes]:
+    """One side of a trade, ``?side=buy`` or ``?side=sell``, for an officer who watches over its carrier."""
+    side, trade_id = queried(request).text("side"), number_of(name, "trd")
+    if side not in {"buy", "sell"}:
+        raise BadInput("Choose whose receipt: buy or sell.", field="side")
+    if trade_id is None:
+        raise NotFound("There is no such trade.")
+    whose: receipts.Side = "buy" if side == "buy" else "sell"
+    return _file(trade_id, await receipts.of_officer(venue, signed_in_officer(request), trade_id, whose))
+
+
+def _file(trade_id: int, content: bytes) -> Response[bytes]:
+    headers = {"Content-Disposition": f'attachment; filename="receipt-trd_{trade_id}.json"'}
+    return Response(content, media_type="application/json", headers=headers)
+
+
+routes: list[ControllerRouterHandler] = [index, show, receipt, officers_receipt]

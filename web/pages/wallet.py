@@ -8,8 +8,9 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
-from market import top_ups, views, wallet, withdrawals
+from market import refunds, top_ups, views, wallet, withdrawals
 from market.refusals import Refusal
+from settlement import part_refunds
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
 from web.i18n import N_, plain
@@ -20,15 +21,18 @@ from web.pages.tickets import DEMO_CARDS
 A_PAGE = 25
 EXPORTED = 10_000
 MOVES = 5
+REFUNDABLE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One of the two forms as it was typed, with its key and what was wrong."""
+    """One of the forms as it was typed, with its key and what was wrong."""
 
     amount: str = ""
     payment_method: str = ""
     key: str = field(default_factory=new_key)
+    payment_id: int = 0
+    """The top-up that a refund is about."""
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +63,19 @@ async def withdraw(request: Page, venue: Venue) -> Response[Any]:
     return _on(request, made.onboarding_url or "/wallet?drawn=" + made.status)
 
 
+@post("/wallet/refunds", guards=[requires_member], status_code=200)
+async def refund(request: Page, venue: Venue) -> Response[Any]:
+    """Send a part of a top-up back to its card."""
+    form = await read(request)
+    payment_id = form.optional_id("payment") or 0
+    try:
+        amount = form.amount("amount", venue.settings.currency, N_("Please enter an amount."))
+        await refunds.refund_part(venue, signed_in(request), payment_id, amount, form.key())
+    except Refusal as refusal:
+        return await _page(request, venue, status=refusal.status, refunding=_again(request, form, refusal))
+    return _on(request, "/wallet?refunded=yes")
+
+
 @get("/wallet/statement.csv", guards=[requires_member])
 async def statement_csv(request: Page, venue: Venue) -> Response[bytes]:
     """The statement as a file that spreadsheets open: UTF-8 with a mark, amounts in yuan."""
@@ -78,13 +95,20 @@ async def statement_csv(request: Page, venue: Venue) -> Response[bytes]:
 
 
 async def _page(
-    request: Page, venue: Venue, *, status: int = 200, topping: Entry | None = None, drawing: Entry | None = None
+    request: Page,
+    venue: Venue,
+    *,
+    status: int = 200,
+    topping: Entry | None = None,
+    drawing: Entry | None = None,
+    refunding: Entry | None = None,
 ) -> Response[str]:
     member, form = signed_in(request), queried(request)
     before = number_of(form.text("before"), "entry")
     async with venue.sessions() as session:
         entries = await wallet.statement(session, member, before, A_PAGE + 1)
         moves = await views.money_moves(session, member.party_id, MOVES)
+        refundable = await part_refunds.refundable(session, member.party_id, REFUNDABLE)
     return page(
         request,
         "wallet.html",
@@ -96,8 +120,11 @@ async def _page(
         moves=moves,
         topping=topping or Entry(),
         drawing=drawing or Entry(),
+        refunding=refunding or Entry(),
+        refundable=refundable,
         topped=form.text("topped"),
         drawn=form.text("drawn"),
+        refunded=form.text("refunded"),
         cards=DEMO_CARDS if not venue.settings.is_production else {},
     )
 
@@ -107,6 +134,7 @@ def _again(request: Page, form: Form, refusal: Refusal) -> Entry:
         amount=form.text("amount"),
         payment_method=form.text("payment_method"),
         key=form.same_key(refusal),
+        payment_id=form.optional_id("payment") or 0,
         errors=errors_of(refusal, locale_of(request), ("amount", "payment_method")),
     )
 
@@ -117,4 +145,4 @@ def _on(request: Page, url: str) -> Response[Any]:
     return see_other(url)
 
 
-routes: list[ControllerRouterHandler] = [index, top_up, withdraw, statement_csv]
+routes: list[ControllerRouterHandler] = [index, top_up, withdraw, refund, statement_csv]

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Protocol
 
 from market.refusals import Refusal
+from settlement import breaker, delivery
 from web.i18n import N_, messages, month, translated
 
 CARRIERS = {"CMCC": N_("China Mobile"), "CUCC": N_("China Unicom"), "CTCC": N_("China Telecom")}
@@ -64,6 +65,12 @@ REASONS = {
     "post_only_would_cross": N_("It would have traded at once"),
     "self_trade": N_("It would have traded with your own order"),
     "linked": N_("The other of its pair traded or ended"),
+    "sim_swapped": N_("The SIM card of this line was changed"),
+    "recycled": N_("This number was given to somebody else"),
+    "ported_out": N_("This number left its carrier"),
+    "plan_changed": N_("The plan of this line was changed"),
+    "line_closed": N_("This line was closed"),
+    "reservation_lapsed": N_("The carrier no longer sets this data aside"),
     "rules_changed": N_("The carrier's rules changed, and this can't be delivered any more"),
     "sales_used_up": N_("This line has sold as often this month as its carrier allows"),
     "sales_used_up_today": N_("This line has sold as often today as its carrier allows"),
@@ -140,8 +147,13 @@ ENTRIES = {
     "refunded": N_("Trade refunded"),
     "topped_up": N_("Top-up"),
     "top_up_refunded": N_("Top-up refunded"),
+    "refund_returned": N_("Refund returned"),
+    "taken_back": N_("Card payment taken back"),
+    "given_again": N_("Card payment returned to you"),
     "payout_held": N_("Set aside for a withdrawal"),
     "paid_out": N_("Withdrawal"),
+    "billed": N_("Top-up on the phone bill"),
+    "bill_refunded": N_("Taken off the phone bill"),
     "payout_returned": N_("Withdrawal returned"),
 }
 CAUSES = {
@@ -152,6 +164,11 @@ CAUSES = {
     "done_twice": N_("They did it more than once"),
     "in_flight": N_("It has not ended yet"),
     "not_compared": N_("They could not be asked"),
+    "unreadable": N_("A line of theirs makes no sense"),
+    "ledger_differs": N_("Our documents and our ledger disagree"),
+    "not_cleared": N_("An account is not empty that should be"),
+    "custody_lapsed": N_("The reservation has run out"),
+    "balance_differs": N_("The balance is not what the books come to"),
 }
 RECORDS = {
     "trade": N_("Trades"),
@@ -164,6 +181,7 @@ RECORDS = {
 }
 TASKS = {
     "deliver": N_("Move data to the buyer"),
+    "bundle": N_("Move the data of several trades to the buyer"),
     "release": N_("Give data back to the seller"),
     "capture": N_("Capture a card hold"),
     "void": N_("Release a card hold"),
@@ -171,9 +189,26 @@ TASKS = {
     "transfer": N_("Send money to a bank"),
     "payout": N_("Pay out"),
     "refund": N_("Refund a top-up"),
+    "refund_part": N_("Refund a part of a top-up"),
+    "evidence": N_("Answer a dispute"),
     "redeem": N_("Turn coins into data"),
     "handout": N_("Hand data out"),
     "reverse": N_("Take a transfer back"),
+    "bill_prepare": N_("Reserve a payment on the phone bill"),
+    "bill_confirm": N_("Charge a phone bill"),
+    "bill_cancel": N_("Let a payment on the phone bill go"),
+    "bill_refund": N_("Take a payment off the phone bill"),
+}
+WAITS = {
+    breaker.WAITING: N_(
+        "The carrier does not answer. Nothing is sent until it does, and it is tried again from time to time."
+    ),
+    delivery.BUNDLED: N_("It moves by one call with other trades of the same two lines."),
+}
+LANE_STATES = {
+    "closed": N_("In order"),
+    "open": N_("Does not answer"),
+    "half_open": N_("Being tried again"),
 }
 LANES = {"provider": N_("Payment provider"), "house": N_("Our own books")}
 NOTICED = {

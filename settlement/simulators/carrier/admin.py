@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from litestar import Response, Router, get, post, put
 
-from settlement.simulators.carrier import lines, loading
+from settlement.simulators.carrier import lines, loading, reserving, taking_back
 from settlement.simulators.carrier.bodies import Msisdn, Strict, read_body
 from settlement.simulators.carrier.database import Connection
 from settlement.simulators.carrier.faults import FAULT_OF_NUMBER, Profile
@@ -24,6 +24,14 @@ async def load_lines(request: CarrierRequest) -> Response[Any]:
     async with office_of(request).database.transaction() as connection:
         bucket_count = await loading.load(connection, carrier_of(request), load.lines, clock())
     return Response({"lines": len(load.lines), "buckets": bucket_count})
+
+
+@post("/reservations", request_max_body_size=MAX_LOAD_BYTES, status_code=200)
+async def load_reservations(request: CarrierRequest) -> Response[Any]:
+    wanted = (await read_body(request, reserving.Reserve)).value.reservations
+    async with office_of(request).database.transaction() as connection:
+        made = await reserving.reserve(connection, carrier_of(request), wanted, clock())
+    return Response({"reservations": made})
 
 
 @get("/faults")
@@ -65,6 +73,14 @@ async def network_token(request: CarrierRequest) -> Response[Any]:
     return Response({"access_token": token}, status_code=201)
 
 
+@post("/reversals", status_code=200)
+async def take_back(request: CarrierRequest) -> Response[Any]:
+    order = (await read_body(request, taking_back.Order)).value
+    async with office_of(request).database.transaction() as connection:
+        answer = await taking_back.take_back(connection, carrier_of(request), order, clock())
+    return Response(answer)
+
+
 async def _shown(request: CarrierRequest) -> dict[str, Any]:
     faults, carrier = office_of(request).faults, carrier_of(request)
     profile = msgspec.to_builtins(await faults.profile(carrier))
@@ -86,5 +102,5 @@ async def _totals(connection: Connection, carrier: str) -> dict[str, int]:
 router = Router(
     path="/{carrier:str}/admin",
     guards=[authenticated],
-    route_handlers=[load_lines, show_faults, change_faults, show_totals, network_token],
+    route_handlers=[load_lines, load_reservations, show_faults, change_faults, show_totals, network_token, take_back],
 )

@@ -10,7 +10,7 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.exceptions import HTTPException
 from litestar.types import Message, Scope
 
-from settlement.simulators.carrier import admin, camara, errors, pages, tmf
+from settlement.simulators.carrier import admin, billing_http, camara, errors, number_events, pages, tmf
 from settlement.simulators.carrier.brands import BRAND_OF_CODE
 from settlement.simulators.carrier.database import Database
 from settlement.simulators.carrier.faults import Faults
@@ -27,7 +27,7 @@ async def health(request: CarrierRequest) -> Response[Any]:
         return Response({"status": "ok"})
 
 
-def create_app(database_url: str, credentials: dict[str, str], *, pool_size: int = 5) -> Litestar:
+def create_app(database_url: str, credentials: dict[str, str], *, pool_size: int = 10) -> Litestar:
     """The program for these carriers. `credentials` maps a carrier's code to the bearer token of its clients."""
     if unknown := credentials.keys() - BRAND_OF_CODE.keys():
         raise ValueError(f"These carriers are not known here: {', '.join(sorted(unknown))}.")
@@ -49,6 +49,9 @@ def create_app(database_url: str, credentials: dict[str, str], *, pool_size: int
             tmf.router,
             camara.router,
             camara.verification_router,
+            billing_http.router,
+            number_events.router,
+            number_events.admin_router,
             admin.router,
         ],
         exception_handlers={

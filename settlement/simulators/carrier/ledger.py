@@ -14,6 +14,17 @@ MOVE = {
     RESERVED: "UPDATE bucket SET reserved_mb = reserved_mb + $2 WHERE id = $1 RETURNING reserved_mb",
 }
 
+POST = """
+WITH made AS (
+    INSERT INTO action (id, carrier, kind, subject_id, external_id, amount_mb, msisdn, receiver_msisdn, at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+)
+INSERT INTO entry (action_id, position, bucket_id, account, change_mb, before_mb, after_mb)
+SELECT made.id, position - 1, bucket_id, account, change_mb, before_mb, after_mb
+FROM made, unnest($10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[]) WITH ORDINALITY
+    AS side (bucket_id, account, change_mb, before_mb, after_mb, position)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -58,8 +69,7 @@ async def post(connection: Connection, action: Action, changes: Sequence[Change]
     entries = [await _apply(connection, change) for change in changes]
     action_id = uuid4().hex
     await connection.execute(
-        "INSERT INTO action (id, carrier, kind, subject_id, external_id, amount_mb, msisdn, receiver_msisdn, at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        POST,
         action_id,
         action.carrier,
         action.kind,
@@ -69,14 +79,11 @@ async def post(connection: Connection, action: Action, changes: Sequence[Change]
         action.msisdn,
         action.receiver_msisdn,
         action.at,
-    )
-    await connection.executemany(
-        "INSERT INTO entry (action_id, position, bucket_id, account, change_mb, before_mb, after_mb)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        [
-            (action_id, position, entry.bucket_id, entry.account, entry.change_mb, entry.before_mb, entry.after_mb)
-            for position, entry in enumerate(entries)
-        ],
+        [entry.bucket_id for entry in entries],
+        [entry.account for entry in entries],
+        [entry.change_mb for entry in entries],
+        [entry.before_mb for entry in entries],
+        [entry.after_mb for entry in entries],
     )
     return entries
 

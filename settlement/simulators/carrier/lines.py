@@ -22,7 +22,7 @@ async def lock(connection: Connection, carrier: str, *msisdns: str) -> Mapping[s
 
 async def find(connection: Connection, carrier: str, msisdn: str) -> Row:
     row = await connection.fetchrow("SELECT * FROM line WHERE carrier = $1 AND msisdn = $2", carrier, msisdn)
-    if row is None:
+    if row is None or row["left_at"] is not None:
         raise Refusal("NOT_FOUND", "There is no such subscriber.")
     return row
 
@@ -30,7 +30,7 @@ async def find(connection: Connection, carrier: str, msisdn: str) -> Row:
 def able_to_receive(rows: Mapping[str, Row], msisdn: str) -> None:
     """A receiver is an active line of this carrier; nobody else can be given data here."""
     row = rows.get(msisdn)
-    if row is None:
+    if row is None or row["left_at"] is not None:
         raise Refusal("RECEIVER_NOT_ELIGIBLE", "The receiver is not a subscriber of this carrier.")
     if row["status"] != "active":
         raise Refusal("RECEIVER_NOT_ELIGIBLE", "The receiver's line is suspended.")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, get
 
-from settlement.simulators.carrier import messages, reservations
+from settlement.simulators.carrier import billing, messages, reservations
 from settlement.simulators.carrier.bodies import read_query
 from settlement.simulators.carrier.brands import BRAND_OF_CODE
 from settlement.simulators.carrier.office import CarrierRequest, clock, office_of
@@ -67,8 +67,11 @@ async def show_phone(request: CarrierRequest, number: str) -> Response[str]:
         raise Refusal("NOT_FOUND")
     line = await _line(request, f"+{number}")
     buckets, inbox = await _screen(request, line["carrier"], line["msisdn"])
+    async with office_of(request).database.connection() as connection:
+        bill = await billing.on_bill(connection, line["carrier"], line["msisdn"])
     refresh = query.get("refresh") != "off"
-    return _page(request, query, "phone.html", line=line, buckets=buckets, inbox=inbox, refresh=refresh)
+    screen = {"line": line, "buckets": buckets, "inbox": inbox, "bill": bill, "refresh": refresh}
+    return _page(request, query, "phone.html", **screen)
 
 
 @get("/static/phone.css")

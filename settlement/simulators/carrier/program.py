@@ -9,6 +9,8 @@ from granian.server.embed import Server
 from settlement.simulators.carrier.app import create_app
 from settlement.simulators.carrier.office import Office
 
+CONNECTIONS = 4_096
+
 
 def serve(database_url: str, port: int, credentials: dict[str, str], *, host: str = "127.0.0.1") -> None:
     """Serve until a signal comes. `credentials` maps a carrier's code to its bearer token."""
@@ -18,7 +20,15 @@ def serve(database_url: str, port: int, credentials: dict[str, str], *, host: st
 async def _serve(database_url: str, port: int, credentials: dict[str, str], host: str) -> None:
     app = create_app(database_url, credentials)
     office: Office = app.state.office
-    server = Server(app, address=host, port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
+    server = Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_enabled=False,
+        backlog=CONNECTIONS,  # it is also how many connections are served at once: one more would wait unanswered
+    )
 
     def stop() -> None:
         office.faults.stopping.set()  # requests that hang on purpose would hold the server up

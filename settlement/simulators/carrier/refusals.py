@@ -25,6 +25,15 @@ REFUSALS: Mapping[str, Entry] = {
     "RESERVATION_NOT_FOUND": Entry(404, "There is no such live reservation."),
     "SAME_SUBSCRIBER": Entry(409, "Sender and receiver are the same line."),
     "TRANSFER_LIMIT": Entry(409, "The amount is above the limit of one movement."),
+    # the phone bill
+    "ALREADY_EXISTS": Entry(409, "The resource that a client attempted to create already exists."),
+    "CARRIER_BILLING.PAYMENT_CANCELLED": Entry(409, "The payment has been cancelled."),
+    "CARRIER_BILLING.PAYMENT_CONFIRMED": Entry(409, "The payment has been confirmed."),
+    "CARRIER_BILLING.UNAUTHORIZED_AMOUNT": Entry(422, "The amount cannot be charged."),
+    "CARRIER_BILLING.USER_AMOUNT_THRESHOLD_OVERPASSED": Entry(422, "The month's limit of this line is reached."),
+    "CARRIER_BILLING_REFUND.INVALID_PAYMENT_STATUS": Entry(422, "Only a payment that was charged can be refunded."),
+    "IDENTIFIER_NOT_FOUND": Entry(404, "The phone number is not known here."),
+    "SERVICE_NOT_APPLICABLE": Entry(422, "This line cannot pay on its bill."),
     # requests
     "INVALID_ARGUMENT": Entry(400, "The request is not valid."),
     "INVALID_REQUEST": Entry(400, "The request is not valid."),

@@ -22,6 +22,7 @@ LISTED = """
 reservation WHERE carrier = $1
   AND ($2::text IS NULL OR external_id = $2)
   AND ($3::text IS NULL OR msisdn = $3)
+  AND ($4::text IS NULL OR status = $4)
 """
 
 
@@ -169,8 +170,10 @@ async def listing(
     external_id: str | None,
     msisdn: str | None,
     page: Page,
+    *,
+    status: str | None,
 ) -> tuple[list[shapes.Document], int]:
-    rows, total = await fetch_page(connection, LISTED, "seq", (carrier, external_id, msisdn), page)
+    rows, total = await fetch_page(connection, LISTED, "seq", (carrier, external_id, msisdn, status), page)
     return [shapes.reservation(row) for row in rows], total
 
 

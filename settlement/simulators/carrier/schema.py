@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS bucket (
 
 -- A database from before there were distribution accounts.
 ALTER TABLE line ADD COLUMN IF NOT EXISTS distributes boolean NOT NULL DEFAULT false;
+ALTER TABLE line ADD COLUMN IF NOT EXISTS subscriber_since timestamptz;
+ALTER TABLE line ADD COLUMN IF NOT EXISTS left_at timestamptz;
 ALTER TABLE bucket ADD COLUMN IF NOT EXISTS distributable boolean NOT NULL DEFAULT false;
 ALTER TABLE bucket DROP CONSTRAINT IF EXISTS bucket_carrier_msisdn_scope_app_scope_expires_at_transferab_key;
 
@@ -139,6 +141,17 @@ CREATE TABLE IF NOT EXISTS network_token (
     msisdn text NOT NULL,
     expires_at timestamptz NOT NULL
 );
+
+-- Who is told what happens to a number.
+CREATE TABLE IF NOT EXISTS subscription (
+    id text PRIMARY KEY,
+    carrier text NOT NULL,
+    msisdn text NOT NULL,
+    sink text NOT NULL,
+    token text NOT NULL,
+    at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS subscription_by_line ON subscription (carrier, msisdn);
 
 CREATE TABLE IF NOT EXISTS profile (carrier text PRIMARY KEY, settings text NOT NULL);
 CREATE TABLE IF NOT EXISTS fault_count (

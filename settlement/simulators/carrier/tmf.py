@@ -81,10 +81,12 @@ async def delete_bucket(request: CarrierRequest, bucket_id: str) -> None:
 @get("/reserveBalance")
 async def list_reservations(request: CarrierRequest) -> Response[bytes]:
     async def read(connection: Connection, query: Mapping[str, str], page: Page) -> Found:
-        external_id = query.get("externalIdentifier")
-        return await reservations.listing(connection, carrier_of(request), external_id, _line(query), page)
+        external_id, status = query.get("externalIdentifier"), query.get("status")
+        return await reservations.listing(
+            connection, carrier_of(request), external_id, _line(query), page, status=status
+        )
 
-    return await _list(request, read, "usageType", "externalIdentifier", *LINE_FILTERS)
+    return await _list(request, read, "usageType", "externalIdentifier", "status", *LINE_FILTERS)
 
 
 @post("/reserveBalance")

@@ -8,6 +8,10 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "zh": {
         "active": "正常",
         "app": "应用定向",
+        "bill": "话费账单",
+        "bill_refunded": "已退回",
+        "bill_reserved": "已预留，未扣费",
+        "bill_succeeded": "已计入账单",
         "carrier": "运营商",
         "country": "全国",
         "data": "流量",
@@ -44,6 +48,10 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "active": "active",
         "app": "app",
+        "bill": "Phone bill",
+        "bill_refunded": "taken off again",
+        "bill_reserved": "reserved, not charged",
+        "bill_succeeded": "charged",
         "carrier": "Carrier",
         "country": "National",
         "data": "Data left",

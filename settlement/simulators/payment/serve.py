@@ -17,6 +17,9 @@ def serve(
     asyncio.run(_serve_until_told(database_url, port, api_key, host=host, settings=settings))
 
 
+CONNECTIONS = 4_096
+
+
 async def serve_until(
     closing: asyncio.Event,
     database_url: str,
@@ -36,6 +39,7 @@ async def serve_until(
         websockets=False,
         log_enabled=False,
         log_access=False,
+        backlog=CONNECTIONS,  # it is also how many connections are served at once: one more would wait unanswered
     )
 
     async def stop() -> None:

@@ -1,0 +1,67 @@
+"""The fee schedule: what a sale pays by kind of party, carrier and instrument, dated, and frozen on each order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from market.engine.commands import FeeTerms
+from market.fee_tables import FeeRow
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """One entry of the schedule. What is empty stands for all; ``symbol`` and ``carrier`` are never both given."""
+
+    effective_from: datetime
+    basis_points: int
+    minimum_minor: int
+    party_kind: str | None = None
+    carrier: str | None = None
+    symbol: str | None = None
+
+    def covers(self, *, party_kind: str, carrier: str | None, symbol: str) -> bool:
+        """Whether the entry is about a sale of this kind of party in this instrument."""
+        return (
+            self.party_kind in {None, party_kind}
+            and (self.carrier is None or self.carrier == carrier)
+            and self.symbol in {None, symbol}
+        )
+
+    @property
+    def precedence(self) -> tuple[bool, bool, bool, datetime]:
+        """The greater wins: an instrument's, then a carrier's, then that of a kind of party, then the newer one."""
+        return self.symbol is not None, self.carrier is not None, self.party_kind is not None, self.effective_from
+
+
+def terms_in_force(
+    fees: Iterable[Fee], at: datetime, *, party_kind: str, carrier: str | None, symbol: str
+) -> FeeTerms | None:
+    """The fee of a sale at a moment; none when the instrument's own fee applies."""
+    known = [
+        fee
+        for fee in fees
+        if fee.effective_from <= at and fee.covers(party_kind=party_kind, carrier=carrier, symbol=symbol)
+    ]
+    if not known:
+        return None
+    best = max(known, key=lambda fee: fee.precedence)
+    return FeeTerms(best.basis_points, best.minimum_minor)
+
+
+async def schedule(session: AsyncSession) -> list[Fee]:
+    """The whole schedule, also what is over and what is to come."""
+    rows = await session.scalars(select(FeeRow).order_by(FeeRow.id))
+    return [
+        Fee(row.effective_from, row.basis_points, row.minimum_minor, row.party_kind, row.carrier, row.symbol)
+        for row in rows
+    ]
+
+
+async def seller_terms(
+    session: AsyncSession, at: datetime, *, party_kind: str, carrier: str | None, symbol: str
+) -> FeeTerms | None:
+    """What a party of this kind pays when it sells in an instrument; none when the instrument's own fee applies."""
+    return terms_in_force(await schedule(session), at, party_kind=party_kind, carrier=carrier, symbol=symbol)
