@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -24,11 +26,11 @@ def wrong(code: str) -> str:
     return f"{(int(code) + 1) % 1_000_000:06d}"
 
 
-def cut_off(town: Town, *codes: str) -> Venue:
-    """The same market, with carriers that cannot be reached."""
-    profiles = [replace(each.profile, base_url="http://127.0.0.1:1") for each in town.venue.carriers.values()]
-    gone = {profile.code: Carrier(profile) for profile in profiles if profile.code in codes}
-    return replace(town.venue, carriers={**town.venue.carriers, **gone})
+@asynccontextmanager
+async def cut_off(town: Town, code: str) -> AsyncIterator[Venue]:
+    """The same market, with a carrier that cannot be reached."""
+    async with Carrier(replace(town.venue.carriers[code].profile, base_url="http://127.0.0.1:1")) as gone:
+        yield replace(town.venue, carriers={**town.venue.carriers, code: gone})
 
 
 async def test_a_new_number_gets_a_party_a_line_and_wallets(town: Town) -> None:
@@ -167,17 +169,19 @@ async def test_a_carrier_that_is_away_is_told_for_known_and_unknown_alike(town: 
     number = await town.line()
     await town.enter(number)
 
-    for phone in (number, a_number()):
-        with pytest.raises(Unavailable, match="does not answer"):
-            await send_code(cut_off(town, "CMCC"), phone, town.client)
+    async with cut_off(town, "CMCC") as venue:
+        for phone in (number, a_number()):
+            with pytest.raises(Unavailable, match="does not answer"):
+                await send_code(venue, phone, town.client)
 
 
 async def test_an_answer_that_gets_lost_lets_nobody_in(town: Town) -> None:
     number = await town.line()
     ticket = await send_code(town.venue, number, town.client)
 
-    with pytest.raises(Unavailable, match="new code"):
-        await sign_in(cut_off(town, "CMCC"), ticket, await town.code_of(number))
+    async with cut_off(town, "CMCC") as venue:
+        with pytest.raises(Unavailable, match="new code"):
+            await sign_in(venue, ticket, await town.code_of(number))
 
 
 async def test_a_suspended_line_is_not_let_in(town: Town) -> None:
@@ -309,7 +313,8 @@ async def test_buckets_come_with_their_lines_and_expired_ones_do_not(town: Town)
 async def test_a_carrier_that_fails_shows_its_line_with_a_note(town: Town) -> None:
     member = await town.a_member()
 
-    ((line, bucket),) = await parties.buckets(cut_off(town, "CMCC"), member)
+    async with cut_off(town, "CMCC") as venue:
+        ((line, bucket),) = await parties.buckets(venue, member)
 
     assert bucket is None
     assert line.note == "The carrier does not answer just now."

@@ -22,7 +22,7 @@ from web.pages.rendering import Page, locale_of, new_key, page, see_other
 from web.pages.words import CAUSES, word
 
 STATES = {
-    "open": N_("Open"),
+    "open": N_("Unresolved"),
     "closed": N_("Closed by itself"),
     "explained": N_("Explained"),
     "adjusted": N_("Adjusted"),
