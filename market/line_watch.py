@@ -1,18 +1,14 @@
 """The scheduler's watch over lines: events are asked about and acted on, and reservations compared every hour."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from redis.exceptions import RedisError
 from sqlalchemy import Select, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 
 from market import lapsing, line_events
-from market.refusals import Refusal
+from market.rounds import Rounds, beside
 from market.tables import LineRow
 from market.venue import Venue
 from settlement.carriers.errors import CarrierError
@@ -32,32 +28,14 @@ RENEWED = timedelta(days=3)
 BATCH = 100
 
 
-@asynccontextmanager
-async def watching(venue: Venue) -> AsyncIterator[None]:
+def watching(venue: Venue) -> AbstractAsyncContextManager[None]:
     """Watch beside whatever else a program does."""
-    rounds: tuple[tuple[Callable[[Venue], Awaitable[int]], float], ...] = (
-        (line_events.handle_pending, EVENTS_SECONDS),
-        (subscribe, SUBSCRIBE_SECONDS),
-        (lapsing.compare_all, COMPARE_SECONDS),
+    return beside(
+        venue,
+        Rounds("line events", line_events.handle_pending, EVENTS_SECONDS),
+        Rounds("line subscriptions", subscribe, SUBSCRIBE_SECONDS),
+        Rounds("reservations", lapsing.compare_all, COMPARE_SECONDS),
     )
-    tasks = [asyncio.create_task(_again_and_again(venue, work, seconds)) for work, seconds in rounds]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _again_and_again(venue: Venue, work: Callable[[Venue], Awaitable[int]], seconds: float) -> None:
-    while True:
-        try:
-            await work(venue)
-        except (SQLAlchemyError, RedisError, OSError, Refusal) as error:
-            log.warning("line_watch_interrupted", error=type(error).__name__)
-        except Exception:
-            log.exception("line_watch_broken")
-        await asyncio.sleep(seconds)
 
 
 async def subscribe(venue: Venue) -> int:

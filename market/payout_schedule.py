@@ -1,17 +1,14 @@
 """Payouts that nobody has to ask for: daily or weekly, when enough is free, each of them once."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 import structlog
-from redis.exceptions import RedisError
 from sqlalchemy import Select, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market import audit
@@ -20,6 +17,7 @@ from market.parties import Member, member
 from market.payout_tables import PayoutRunRow, PayoutScheduleRow
 from market.purses import lock_party, midnight
 from market.refusals import BadInput, Refusal, Unavailable
+from market.rounds import Rounds, beside
 from market.venue import Venue
 from market.withdrawals import SMALLEST_WITHDRAWAL_MINOR, WITHDRAWALS_A_DAY_MINOR, withdraw
 from settlement.ledger_tables import AccountRow
@@ -157,23 +155,6 @@ async def _payable(venue: Venue, session: AsyncSession, who: Member) -> int:
     return amount_minor if amount_minor >= (await schedule_of(session, who)).minimum_minor else 0
 
 
-@asynccontextmanager
-async def paying(venue: Venue) -> AsyncIterator[None]:
+def paying(venue: Venue) -> AbstractAsyncContextManager[None]:
     """Pay beside whatever else a program does."""
-    task = asyncio.create_task(_again_and_again(venue))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _again_and_again(venue: Venue) -> None:
-    while True:
-        try:
-            await keep(venue, datetime.now(UTC))
-        except (SQLAlchemyError, RedisError, OSError, Refusal) as error:
-            log.warning("payouts_interrupted", error=type(error).__name__)
-        except Exception:
-            log.exception("payouts_broken")
-        await asyncio.sleep(LOOK_SECONDS)
+    return beside(venue, Rounds("payouts by schedule", lambda venue: keep(venue, datetime.now(UTC)), LOOK_SECONDS))

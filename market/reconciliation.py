@@ -1,22 +1,21 @@
 """Reconciliation for officers, command line and scheduler: a run a day, breaks explained, two-person corrections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-import asyncpg
 import structlog
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market import audit
 from market.installation import mark
 from market.parties import Officer
 from market.refusals import BadInput, Conflict, Forbidden, NotAllowed, NotFound
+from market.rounds import Rounds, beside
 from market.settings import Settings
 from market.settling import outside_of
 from market.venue import Venue, open_venue
@@ -81,24 +80,9 @@ async def reconcile(venue: Venue, day: date, scope: str, now: datetime, *, daily
             raise
 
 
-@asynccontextmanager
-async def daily(venue: Venue) -> AsyncIterator[None]:
+def daily(venue: Venue) -> AbstractAsyncContextManager[None]:
     """Compare each day once, beside whatever else a program does."""
-    task = asyncio.create_task(_every_day(venue))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _every_day(venue: Venue) -> None:
-    while True:
-        try:
-            await keep(venue, datetime.now(UTC))
-        except (SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
-            log.warning("reconciliation_interrupted", error=type(error).__name__)
-        await asyncio.sleep(LOOK_SECONDS)
+    return beside(venue, Rounds("reconciliation", lambda venue: keep(venue, datetime.now(UTC)), LOOK_SECONDS))
 
 
 async def keep(venue: Venue, now: datetime) -> None:
