@@ -221,7 +221,7 @@ async def _secured(
     venue: Venue, member: Member, request: BasketRequest, key: str, body_hash: bytes
 ) -> list[PlaceOrder]:
     async with venue.sessions() as session:
-        counter = Counter(session, member)
+        counter = Counter(session, member, venue.settings)
         taken = [
             await counter.take(_order(leg), f"{key}/{number}", body_hash) for number, leg in enumerate(request.legs)
         ]

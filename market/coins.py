@@ -30,6 +30,7 @@ LARGEST_GIFT_COINS = 1_000
 GIVEN_A_MONTH_COINS = 1_000
 GIFTS_A_DAY = 20
 REDEEMED_A_MONTH_COINS = 5_000
+GIVEN = (Kind.COIN_GIVEN, Kind.GIFT_LINK_HELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ async def give(venue: Venue, member: Member, phone: str, coins: int, key: str) -
         target = await ensure_wallet(session, receiver_id, COIN)
         await lock_party(session, member)
         if not await _is_given(session, reference, wallet, target, coins):
-            await _check_giving(session, wallet, coins)
+            await check_giving(session, wallet, coins)
             try:
                 await _move(session, Kind.COIN_GIVEN, reference, source=wallet, target=target, coins=coins)
             except InsufficientFunds as refused:
@@ -162,9 +163,14 @@ async def _is_given(session: AsyncSession, reference: str, wallet: int, target: 
     return bool(posted)
 
 
-async def _check_giving(session: AsyncSession, wallet: int, coins: int) -> None:
+async def check_giving(session: AsyncSession, wallet: int, coins: int) -> None:
+    """Refuse a gift beyond the day's number or the month's coins; one that waits behind its link counts from then on.
+
+    Raises:
+        TooMany: it is beyond them.
+    """
     now = datetime.now(UTC)
-    own = (PostingRow.kind == Kind.COIN_GIVEN, PostingRow.account_id == wallet, PostingRow.available_change < 0)
+    own = (PostingRow.kind.in_(GIVEN), PostingRow.account_id == wallet, PostingRow.available_change < 0)
     _, today = await _moved(session, *own, since=midnight(now))
     this_month, _ = await _moved(session, *own, since=month_start(now))
     if today >= GIFTS_A_DAY:

@@ -7,10 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import rules
+from market import reserving, rules
 from market.engine.caps import Line, Tally, day_of
 from market.engine.times import microseconds
-from market.installation import mark
 from market.instruments import Tradable
 from market.keys import reused
 from market.line_tables import LineUsageRow
@@ -20,9 +19,9 @@ from market.tables import LineRow
 from market.venue import Venue
 from settlement import accounts
 from settlement import custody as books
-from settlement.carriers.errors import CarrierError, CarrierRefused
+from settlement.carriers.errors import CarrierError
 from settlement.carriers.values import Bucket
-from settlement.naming import external_id
+from settlement.claims import Claim
 from settlement.tables import CustodyRow
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -40,9 +39,12 @@ async def reserve(
     """
     row = await _known(venue, member, instrument, amount_mb, key)
     if row is None:
-        row = await _request(venue, member, instrument, amount_mb, line_id=line_id, key=key)
-    if row.status == "requested":
-        row = await _ask_carrier(venue, row)
+        row, claim = await _request(venue, member, instrument, amount_mb, line_id=line_id, key=key)
+        row = await reserving.carry_out(venue, row, claim)
+    elif row.status == "requested":
+        async with venue.sessions.begin() as session:
+            claim = await reserving.take(session, venue, row)
+        row = await reserving.carry_out(venue, row, claim)
     if row.status != "reserved":
         raise NotAllowed(
             "The carrier did not set this data aside. Place a new order to try again.", code="custody_refused"
@@ -100,9 +102,18 @@ def fits(instrument: Tradable, bucket: Bucket) -> bool:
 
 async def _known(venue: Venue, member: Member, instrument: Tradable, amount_mb: int, key: str) -> CustodyRow | None:
     async with venue.sessions() as session:
-        row = await session.scalar(
-            select(CustodyRow).where(CustodyRow.party_id == member.party_id, CustodyRow.key == key)
-        )
+        return _same(await _of_key(session, member, key), instrument, amount_mb)
+
+
+async def _of_key(session: AsyncSession, member: Member, key: str) -> CustodyRow | None:
+    row: CustodyRow | None = await session.scalar(
+        select(CustodyRow).where(CustodyRow.party_id == member.party_id, CustodyRow.key == key)
+    )
+    return row
+
+
+def _same(row: CustodyRow | None, instrument: Tradable, amount_mb: int) -> CustodyRow | None:
+    """The custody of that key, which has to be about the same."""
     if row is not None and (row.carrier, row.quantity_mb) != (instrument.carrier, amount_mb):
         raise reused()
     return row
@@ -110,7 +121,7 @@ async def _known(venue: Venue, member: Member, instrument: Tradable, amount_mb: 
 
 async def _request(
     venue: Venue, member: Member, instrument: Tradable, amount_mb: int, *, line_id: int | None, key: str
-) -> CustodyRow:
+) -> tuple[CustodyRow, Claim | None]:
     """Check the rules against what the carrier says, and write down what will be asked before asking."""
     async with venue.sessions() as session:
         line = await _line(session, member, instrument, line_id)
@@ -133,34 +144,11 @@ async def _request(
             bucket_id=bucket.id, quantity_mb=amount_mb, status="requested", expires_at=bucket.expires_at,
         ).on_conflict_do_nothing()  # fmt: skip
         await session.execute(statement)
+        row = _same(await _of_key(session, member, key), instrument, amount_mb)
+        assert row is not None
+        claim = await reserving.take(session, venue, row) if row.status == "requested" else None
         await session.commit()
-    row = await _known(venue, member, instrument, amount_mb, key)
-    assert row is not None
-    return row
-
-
-async def _ask_carrier(venue: Venue, row: CustodyRow) -> CustodyRow:
-    async with venue.sessions() as session:
-        line = await session.get_one(LineRow, row.line_id)
-        name = external_id(await mark(session), "reserve", row.id)
-    carrier, msisdn = venue.carriers[row.carrier], venue.vault.open(line.number_sealed)
-    try:
-        reservation = await carrier.reserve(row.bucket_id, row.quantity_mb, row.expires_at, name, msisdn)
-    except CarrierRefused as refused:
-        async with venue.sessions() as session:
-            await books.refuse_custody(session, row.id)
-            await session.commit()
-        raise NotAllowed(
-            "The carrier refused to set this data aside. Look at what your line has left.", code="custody_refused"
-        ) from refused
-    except CarrierError as error:
-        raise OutcomeUnknown(
-            "The carrier has not answered yet. Ask again with the same key; it will not be done twice."
-        ) from error
-    async with venue.sessions() as session:
-        booked = await books.book_reservation(session, row.id, reservation)
-        await session.commit()
-    return booked
+    return row, claim
 
 
 async def _bucket(venue: Venue, line: LineRow, instrument: Tradable) -> Bucket:

@@ -18,13 +18,14 @@ async def customer_of(venue: Venue, member: Member) -> str:
         OutcomeUnknown: the provider does not answer; ask again.
     """
     async with venue.sessions() as session:
-        party = await session.get_one(PartyRow, member.party_id)
         name = external_id(await mark(session), "customer", member.party_id)
-    if party.customer_reference is not None:
-        return party.customer_reference
+    if (known := await known_customer(venue, member)) is not None:
+        return known
     try:
         customer = await venue.payments.create_customer(name, name)
     except PaymentError as error:
+        if (known := await known_customer(venue, member)) is not None:
+            return known  # another request of theirs was faster
         raise OutcomeUnknown("The payment provider does not answer just now. Try again in a moment.") from error
     async with venue.sessions() as session:
         await session.execute(
@@ -32,3 +33,9 @@ async def customer_of(venue: Venue, member: Member) -> str:
         )
         await session.commit()
     return customer
+
+
+async def known_customer(venue: Venue, member: Member) -> str | None:
+    """The provider's id of the member, if there is one already."""
+    async with venue.sessions() as session:
+        return (await session.get_one(PartyRow, member.party_id)).customer_reference

@@ -15,7 +15,8 @@ from matching.rules import MarketState, Terms
 # As text: putting a statement together costs more than running it, and this one runs for every order.
 _TRADABLE = text("""
     select instrument.id, symbol, asset_id, money.id as money_id, currency, asset.carrier, asset.scope, asset.app_scope,
-        asset.expires_at, lot_units, tick_minor, floor_minor, ceiling_minor, maximum_lots, opens_at, closes_at, state
+        asset.expires_at, lot_units, tick_minor, floor_minor, ceiling_minor, reference_minor, maximum_lots,
+        opens_at, closes_at, state
     from instrument join asset on asset.id = asset_id join asset money on money.code = currency where symbol = :symbol
 """)
 
@@ -34,6 +35,8 @@ class Tradable:
     app_scope: str | None
     expires_at: datetime | None
     lot_units: int
+    reference_minor: int
+    """What a lot usually costs."""
     terms: Terms
 
     @property
@@ -53,7 +56,7 @@ async def tradable(session: AsyncSession, symbol: str) -> Tradable:
         raise NotFound("There is no such instrument.", code="unknown_instrument", field="symbol")
     return Tradable(
         found.id, found.symbol, found.asset_id, found.money_id, found.currency, found.carrier, found.scope,
-        found.app_scope, found.expires_at, found.lot_units, _terms(found),
+        found.app_scope, found.expires_at, found.lot_units, found.reference_minor, _terms(found),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from market import audit
 from market.announcing import announce
 from market.custody import SHANGHAI
 from market.engine.commands import SETTLEMENT_WAKE, CancelOrder, party_channel
-from market.parties import line_of_number
+from market.parties import former_hash, line_of_number
 from market.refusals import Refusal, Unavailable
 from market.signed_in import sign_out_everywhere
 from market.tables import LineRow, OpenOrderRow
@@ -180,7 +180,13 @@ async def _settle(venue: Venue, row: LineEventRow, *, stands: bool) -> None:
         .where(LineEventRow.id == row.id, LineEventRow.status == "received")
         .values(status="confirmed" if stands else "denied", asked_at=func.now(), pause_until=pause)
     )
-    changes = {"state": "closed"} if row.kind in GONE else {"plan": row.plan} if row.plan else {}
+    changes: dict[str, str | bytes] = {}
+    if row.kind in GONE:
+        changes["state"] = "closed"
+        if row.kind == "recycled":
+            changes["number_hash"] = former_hash(venue.vault, row.line_id)
+    elif row.plan:
+        changes["plan"] = row.plan
     async with venue.sessions.begin() as session:
         if not (await session.execute(settled.returning(LineEventRow.id))).all():
             return

@@ -11,8 +11,9 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import audit
+from market import audit, step_up
 from market.assets import asset_id
+from market.kept_back import kept_back
 from market.parties import Member, member
 from market.payout_tables import PayoutRunRow, PayoutScheduleRow
 from market.purses import lock_party, midnight
@@ -78,11 +79,13 @@ async def change(venue: Venue, member: Member, every: str, minimum_minor: int, n
 
     Raises:
         BadInput: there is no such rhythm, or the minimum can't be paid out.
+        StepUpNeeded: the session has to prove itself first.
     """
     if every not in EVERY:
         raise BadInput("Choose daily, weekly or by hand.", field="every")
     if not SMALLEST_WITHDRAWAL_MINOR <= minimum_minor <= WITHDRAWALS_A_DAY_MINOR:
         raise BadInput("Please enter an amount that can be withdrawn.", field="minimum")
+    await step_up.demand(venue, member, step_up.PAYOUT)
     values = {"every": every, "minimum_minor": minimum_minor, "effective_at": now + QUIET}
     async with venue.sessions.begin() as session:
         await lock_party(session, member)
@@ -151,7 +154,8 @@ async def _payable(venue: Venue, session: AsyncSession, who: Member) -> int:
     free = select(func.coalesce(func.sum(AccountRow.available), 0)).where(
         AccountRow.party_id == who.party_id, AccountRow.asset_id == money, AccountRow.kind.in_(("wallet", "debt"))
     )
-    amount_minor = min(int(await session.scalar(free) or 0), WITHDRAWALS_A_DAY_MINOR)
+    kept = await kept_back(session, who.party_id, datetime.now(UTC), venue.settings.phone_bill_wait_days)
+    amount_minor = min(int(await session.scalar(free) or 0) - kept.minor, WITHDRAWALS_A_DAY_MINOR)
     return amount_minor if amount_minor >= (await schedule_of(session, who)).minimum_minor else 0
 
 

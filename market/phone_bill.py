@@ -54,6 +54,17 @@ async def payments(session: AsyncSession, member: Member) -> Sequence[BillPaymen
     return [_told(row) for row in await session.scalars(query.order_by(BillPaymentRow.id.desc()).limit(SHOWN))]
 
 
+async def payment(venue: Venue, member: Member, payment_id: int) -> BillPayment:
+    """One payment as it stands.
+
+    Raises:
+        NotFound: there is no such payment of this member.
+    """
+    async with venue.sessions() as session:
+        await _own(session, member, payment_id)
+        return _told(await session.get_one(BillPaymentRow, payment_id))
+
+
 async def top_up(venue: Venue, member: Member, line_id: int, amount_minor: int, key: str) -> BillPayment:
     """Have an amount reserved on a line's bill. The same key finds the same payment.
 

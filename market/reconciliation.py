@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import audit
+from market import audit, stops
 from market.installation import mark
 from market.parties import Officer
 from market.refusals import BadInput, Conflict, Forbidden, NotAllowed, NotFound
@@ -21,6 +21,7 @@ from market.settling import outside_of
 from market.venue import Venue, open_venue
 from settlement.ledger import LedgerRefusal
 from settlement.reconciliation import adjusting
+from settlement.reconciliation.documents import BILLS
 from settlement.reconciliation.runs import ALL, Outcome, Run, begin, connected, fail
 from settlement.reconciliation.tables import AdjustmentRow, BreakRow, ReconciliationRow
 from settlement.reconciliation.window import Window
@@ -73,11 +74,13 @@ async def reconcile(venue: Venue, day: date, scope: str, now: datetime, *, daily
         if run_id is None:
             return None
         try:
-            return await Run(connection, outside, window, run_id, venue.settings.currency).carry_out(scope)
+            outcome = await Run(connection, outside, window, run_id, venue.settings.currency).carry_out(scope)
         except BaseException as error:
             if not connection.is_closed():
                 await fail(connection, run_id, type(error).__name__)
             raise
+    await stops.look_at_breaks(venue, run_id)
+    return outcome
 
 
 def daily(venue: Venue) -> AbstractAsyncContextManager[None]:
@@ -116,7 +119,7 @@ async def desk(session: AsyncSession, officer: Officer, *, status: str, cause: s
     """An officer of a carrier sees that carrier's breaks alone, and no corrections of the books."""
     breaks = select(BreakRow).order_by(BreakRow.at, BreakRow.id).limit(SHOWN)
     if officer.carrier:
-        breaks = breaks.where(BreakRow.counterparty == officer.carrier)
+        breaks = breaks.where(BreakRow.counterparty.in_((officer.carrier, officer.carrier + BILLS)))
     if status:
         breaks = breaks.where(BreakRow.status == status)
     if cause:
@@ -137,7 +140,7 @@ async def break_of(session: AsyncSession, officer: Officer, break_id: int) -> tu
         NotFound: there is none, or it is another carrier's.
     """
     row = await session.get(BreakRow, break_id)
-    if row is None or officer.carrier not in {None, row.counterparty}:
+    if row is None or officer.carrier not in {None, row.counterparty, row.counterparty.removesuffix(BILLS)}:
         raise NotFound("There is no such break.")
     made = select(AdjustmentRow).where(AdjustmentRow.break_id == break_id).order_by(AdjustmentRow.id)
     return row, list(await session.scalars(made))

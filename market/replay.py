@@ -24,6 +24,7 @@ from market.engine.commands import (
     PlaceBasket,
     PlaceOrder,
     PlaceTogether,
+    RenewOrder,
     ResolveLegs,
     SetState,
     decode_answer,
@@ -138,6 +139,8 @@ class Replay:
             case AmendOrder(order_id=order_id, price_minor=price, quantity=quantity):
                 amended = instrument.book.amend(order_id, price=price, quantity=quantity, priority=row.seq)
                 yield from self._follow(instrument, row, amended.fills, amended.effects, amended.order)
+            case RenewOrder(order_id=order_id, expires_at_us=expires_at):
+                instrument.book.renew(order_id, expires_at)
             case CancelOrder() | CancelAll() | EnactRules():
                 for order_id in self._ending(instrument, command):
                     if order_id in instrument.book:  # one that was linked to another of them is gone already

@@ -21,11 +21,15 @@ from market.venue import Venue, open_venue
 from settlement.collecting import collect
 from settlement.reconciling import reconcile
 from settlement.report import ALL, Report, Span
+from settlement.report_camt053 import write_camt053
 from settlement.report_csv import write_csv
 from settlement.report_json import write_json
+from settlement.report_pdf import write_pdf
 from settlement.report_xlsx import write_xlsx
 
-Form = Literal["csv", "xlsx", "json"]
+Form = Literal["csv", "xlsx", "pdf", "json", "camt053"]
+LINES = {"csv": write_csv, "json": write_json, "camt053": write_camt053}
+"""The forms that are text."""
 LONGEST_DAYS = 366
 STATEMENT_TIMEOUT = "10min"
 
@@ -74,8 +78,11 @@ def write(report: Report, form: Form, stream: BinaryIO) -> None:
     if form == "xlsx":
         write_xlsx(report, stream)
         return
+    if form == "pdf":
+        write_pdf(report, stream)
+        return
     lines = TextIOWrapper(stream, encoding="utf-8", newline="")
-    (write_csv if form == "csv" else write_json)(report, lines)
+    LINES[form](report, lines)
     lines.flush()
     lines.detach()
 

@@ -10,7 +10,24 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import candles, enacting, line_watch, logs, payout_schedule, price_index, reconciliation
+from market import (
+    alerts,
+    autopilot_rounds,
+    candles,
+    cases,
+    enacting,
+    expiries,
+    gift_links,
+    line_watch,
+    logs,
+    payout_schedule,
+    price_index,
+    reconciliation,
+    renewing,
+    stops,
+    tank_rounds,
+    telling,
+)
 from market import sessions as plans
 from market.engine.commands import Answer, Command, ExpireOrders, SetState, State
 from market.refusals import Refusal
@@ -26,21 +43,30 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0
 
 
-def main(settings: Settings) -> None:
-    """Keep the market's times until told to stop."""
+def main(settings: Settings, words: telling.Words) -> None:
+    """Keep the market's times until told to stop. ``words`` makes the sentences that are texted to phones."""
     logs.configure()
-    asyncio.run(_run(settings))
+    asyncio.run(_run(settings, words))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, words: telling.Words) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with (
-        open_venue(settings, pool_size=2) as venue,
+        open_venue(settings, pool_size=6) as venue,
         reconciliation.daily(venue),
+        stops.watching(venue),
+        expiries.watching(venue),
         line_watch.watching(venue),
         payout_schedule.paying(venue),
+        autopilot_rounds.flying(venue),
+        renewing.warning(venue),
+        cases.watching(venue),
+        alerts.watching(venue),
+        telling.watching(venue, words),
+        tank_rounds.watching(venue),
+        gift_links.watching(venue),
     ):
         while not stopping.is_set():
             try:

@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from datetime import date
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +59,28 @@ class Settings:
     timezone: ZoneInfo
     trusted_proxies: tuple[str, ...] = ()
     """Networks of the proxies in front of the web: only they are believed when they say for whom they ask."""
+    step_up_sale_minor: int = 20_000
+    """A sale of so much money or more asks for a fresh proof that it is the member who sells."""
+    allowance_month_minor: int = 2_000_000
+    """What a subscriber with a phone may trade within 30 days once the account is old enough."""
+    first_trade_minor: int = 200_000
+    """What the first order of a subscriber may come to."""
+    tank_monthly_mb: int = 1_000
+    """What a line takes out of the community tank in a month at the most."""
+    tank_from_day: int = 21
+    """The day of the carrier's month from which on data can be taken out of the tank."""
+    secrets_until: Mapping[str, date] = field(default_factory=dict)
+    """The last day on which a secret or key is good, by a name that tells which; never the secret."""
+    certificates: tuple[Path, ...] = ()
+    """PEM files whose ends are watched: of this web, or those by which carriers know us."""
+    carrier_away_minutes: int = 10
+    """How long a carrier may be away before its markets only let orders go."""
+    carrier_breaks: int = 20
+    """How many new breaks of one reconciliation stop a carrier's markets until an officer has looked."""
+    carrier_push_days: int = 30
+    """How long statuses that carriers pushed are kept once they were read."""
+    phone_bill_wait_days: int = 7
+    """How long money off the phone bill can be spent before it can be withdrawn."""
 
     @property
     def database_dsn(self) -> str:
@@ -154,6 +177,17 @@ class _Reader:
             "currency": self._checked("CURRENCY", "CNY", _currency),
             "timezone": self._checked("TIMEZONE", "Asia/Shanghai", ZoneInfo),
             "trusted_proxies": self._checked("TRUSTED_PROXIES", "", _networks),
+            "step_up_sale_minor": self._checked("STEP_UP_SALE_MINOR", "20000", _positive),
+            "allowance_month_minor": self._checked("ALLOWANCE_MONTH_MINOR", "2000000", _positive),
+            "first_trade_minor": self._checked("FIRST_TRADE_MINOR", "200000", _positive),
+            "tank_monthly_mb": self._checked("TANK_MONTHLY_MB", "1000", _positive),
+            "tank_from_day": self._checked("TANK_FROM_DAY", "21", _day_of_month),
+            "secrets_until": self._checked("SECRETS_UNTIL", "", _days),
+            "certificates": self._checked("CERTIFICATES", "", _files),
+            "carrier_away_minutes": self._checked("CARRIER_AWAY_MINUTES", "10", _positive),
+            "carrier_breaks": self._checked("CARRIER_BREAKS", "20", _positive),
+            "carrier_push_days": self._checked("CARRIER_PUSH_DAYS", "30", _positive),
+            "phone_bill_wait_days": self._checked("PHONE_BILL_WAIT_DAYS", "7", _positive),
         }
         return None if self.problems else Settings(**values)
 
@@ -277,6 +311,30 @@ class _Reader:
 
 def _networks(text: str) -> tuple[str, ...]:
     return tuple(str(ip_network(part.strip())) for part in text.split(",") if part.strip())
+
+
+def _days(text: str) -> dict[str, date]:
+    """``stripe_api_key=2027-03-01, carrier_CMCC=2027-01-15``: the last day on which each is good."""
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    if any(not name.isidentifier() for name, _, _ in pairs):
+        raise ValueError(text)
+    return {name: date.fromisoformat(day) for name, _, day in pairs}
+
+
+def _files(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part.strip()).resolve(strict=True) for part in text.split(",") if part.strip())
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,11}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _day_of_month(text: str) -> int:
+    if not re.fullmatch(r"[1-9]|1[0-9]|2[0-8]", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _currency(text: str) -> str:

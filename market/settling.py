@@ -17,10 +17,12 @@ from sqlalchemy import select
 from market import logs
 from market.announcing import announce
 from market.buying_in import buying_in
+from market.destinies_step import carrying_out
 from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
 from market.settings import Settings
 from market.tables import LineRow
+from market.tank_rounds import TANK_RELEASE
 from market.vault import Vault, VaultBroken
 from market.venue import Venue, open_venue
 from settlement.steps import Outside
@@ -58,7 +60,12 @@ async def settle(venue: Venue, outside: Outside, stop: asyncio.Event) -> None:
     async def tell(parties: Iterable[int]) -> None:
         await announce(venue.redis, *map(party_channel, sorted(parties)))
 
-    steps = {**STEPS, "buy_in": buying_in(venue.gateway)}
+    steps = {
+        **STEPS,
+        "buy_in": buying_in(venue.gateway),
+        "release": carrying_out(STEPS["release"]),
+        "tank_release": TANK_RELEASE,
+    }
     wake = asyncio.Event()
     async with _listening(venue, wake):
         log.info("settlement_started", worker=worker, carriers=sorted(outside.carriers))

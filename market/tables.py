@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,6 +34,8 @@ class PartyRow(Base):
     last_signed_in_at: Mapped[datetime | None]
     rewarded_on: Mapped[datetime | None]
     """When the last daily sign-in reward was granted."""
+    erased_at: Mapped[datetime | None]
+    """When the owner had the account deleted: its rows stay in the books, its person is gone."""
 
 
 class LineRow(Base):
@@ -56,6 +58,8 @@ class LineRow(Base):
     number_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     number_sealed: Mapped[bytes] = mapped_column(LargeBinary)
     verified_at: Mapped[datetime | None]
+    looked_at: Mapped[datetime | None]
+    """When the carrier was last asked what there is to warn of."""
 
 
 class OfficerRow(Base):
@@ -114,7 +118,7 @@ class InstrumentRow(Base):
         ),
         CheckConstraint("band_basis_points between 1 and 10000", name="band_is_a_share"),
         CheckConstraint(
-            "stopped_by is null or stopped_by in ('officer', 'switch') and state in ('halted', 'cancel_only')",
+            "stopped_by is null or stopped_by in ('officer', 'switch', 'carrier') and state in ('halted', 'cancel_only')",
             name="stopped_is_stopped",
         ),
         CheckConstraint("listed_state in ('open', 'halted')", name="listed_state_is_known"),
@@ -188,6 +192,8 @@ class _OrderTerms:
     fee_basis_points: Mapped[int]
     """The seller's fee, frozen when the order was placed."""
     fee_minimum_minor: Mapped[int]
+    charges: Mapped[str | None]
+    """What the carrier charges the seller, frozen with the fee: `market.pricing.charge_minor`."""
     account_id: Mapped[int]
     """Where the hold is: wallet or card for a buy, custody or coin wallet for a sale."""
     proceeds_account_id: Mapped[int | None]
@@ -211,6 +217,7 @@ class OpenOrderRow(_OrderTerms, Base):
         CheckConstraint("open > 0 and open <= quantity and price_minor > 0 and side in (1, 2)", name="open_is_covered"),
         Index("ix_open_order_book", "instrument_id", "side", "price_minor"),
         Index("ix_open_order_party", "party_id", "id"),
+        Index("ix_open_order_expires_at", "expires_at", postgresql_where=text("expires_at is not null")),
     )
 
     open: Mapped[int]

@@ -15,6 +15,7 @@ from market.gateway import journaled
 from market.keys import check_key
 from market.parties import Member
 from market.refusals import BadInput, KeyReused, NotAllowed, OutcomeUnknown, Refusal
+from market.step_up import StepUpNeeded
 from market.trading import Counter, OrderRequest, Wanted, hash_of, let_go, same_body, secure, send
 from market.venue import Venue
 
@@ -80,7 +81,7 @@ async def place_all_or_none(venue: Venue, member: Member, requests: Sequence[Ord
     async with venue.sessions() as session:
         if (answered := await journaled(session, member.party_id, key)) is not None:
             return same_body(answered, body_hash)
-        counter, wanted = Counter(session, member), list[Wanted]()
+        counter, wanted = Counter(session, member, venue.settings), list[Wanted]()
         for number, request in enumerate(requests):
             try:
                 wanted.append(await _take(counter, request, f"{key}/{number + 1}", body_hash))
@@ -105,7 +106,7 @@ async def place_each(venue: Venue, member: Member, requests: Sequence[OrderReque
     keys = [f"{key}/{number}" for number in range(1, len(requests) + 1)]
     async with venue.sessions() as session:
         done = await _done(session, member, keys)
-        counter, taken = Counter(session, member), list[Wanted | Result]()
+        counter, taken = Counter(session, member, venue.settings), list[Wanted | Result]()
         for name, request in zip(keys, requests, strict=True):
             taken.append(await _take_or_tell(counter, request, name, done))
 
@@ -126,7 +127,7 @@ async def place_pair(venue: Venue, member: Member, pair: PairRequest, key: str) 
     async with venue.sessions() as session:
         if (answered := await journaled(session, member.party_id, key)) is not None:
             return same_body(answered, body_hash)
-        counter = Counter(session, member)
+        counter = Counter(session, member, venue.settings)
         waits, stop = [await counter.take(request, key, body_hash) for request in pair.orders()]
 
     first = (await secure(venue, member, waits)).command
@@ -151,6 +152,8 @@ async def _take(counter: Counter, request: OrderRequest, key: str, body_hash: by
 
 def _numbered(refusal: Refusal, number: int, count: int) -> Refusal:
     """The same refusal, saying which order it is about."""
+    if isinstance(refusal, StepUpNeeded):
+        return refusal
     field = f"orders[{number}]" + (f".{refusal.field}" if refusal.field else "")
     return type(refusal)(f"Order {number + 1} of {count}: {refusal.detail}", code=refusal.code, field=field)
 

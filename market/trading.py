@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import card_holds, custody, fees
+from market import card_holds, custody, fees, line_limits, step_up, trust
 from market.engine.commands import (
     AmendOrder,
     Answer,
@@ -32,6 +32,7 @@ from market.instruments import Tradable, tradable
 from market.keys import check_key, reused
 from market.parties import Member
 from market.refusals import Conflict, NotAllowed, NotFound, OutcomeUnknown, Refusal
+from market.settings import Settings
 from market.standing import check_not_frozen
 from market.tables import LineRow, OpenOrderRow, OrderRow
 from market.venue import Venue
@@ -162,7 +163,7 @@ async def place(venue: Venue, member: Member, request: OrderRequest, key: str) -
     async with venue.sessions() as session:
         if (answered := await journaled(session, member.party_id, key)) is not None:
             return Placed(same_body(answered, body_hash))
-        wanted = await Counter(session, member).take(request, key, body_hash)
+        wanted = await Counter(session, member, venue.settings).take(request, key, body_hash)
 
     secured = await secure(venue, member, wanted)
     if secured.action_url is not None:
@@ -187,6 +188,12 @@ class Wanted:
         return self.request.lots * self.instrument.lot_units
 
     @property
+    def worth_minor(self) -> int:
+        """What the order is about in money, minor units; a sale counts at the usual price where that is more."""
+        usual = self.instrument.reference_minor if self.request.side == "sell" else 0
+        return self.request.lots * max(self.command.price_minor, usual)
+
+    @property
     def needs_custody(self) -> bool:
         return self.request.side == "sell" and self.instrument.carrier is not None
 
@@ -205,10 +212,16 @@ class Counter:
 
     session: AsyncSession
     member: Member
+    settings: Settings
+    _asked_minor: int = 0
+    _quota: line_limits.Quota = field(init=False)
     _instruments: dict[str, Tradable] = field(default_factory=dict)
     _may_trade: bool = False
     _purses: dict[str, "_Purse"] = field(default_factory=dict)
     _fees: list[fees.Fee] | None = None
+
+    def __post_init__(self) -> None:
+        self._quota = line_limits.Quota(self.session, self.member)
 
     async def take(self, request: OrderRequest, key: str, body_hash: bytes) -> Wanted:
         """The command for an order, before anything is reserved or charged.
@@ -222,7 +235,8 @@ class Counter:
         command = _command(request, instrument, self.member, key, body_hash)
         _check_terms(request, command, instrument)
         if request.side == "sell":
-            command = msgspec.structs.replace(command, fee=await self._fee(instrument))
+            charges = await carrier_charges.in_force(self.session, datetime.now(UTC), instrument.carrier)
+            command = msgspec.structs.replace(command, fee=await self._fee(instrument), charges=charges)
         purse = await self._purse(instrument)
         is_sale = request.side == "sell"
         if instrument.carrier is None:
@@ -233,9 +247,15 @@ class Counter:
             command = msgspec.structs.replace(command, proceeds_account_id=purse.money)
         else:
             units = request.lots * instrument.lot_units
-            line = await custody.receiving_line(self.session, self.member, instrument, units, request.line_id)
+            owner = await self._quota.owner_of(request.line_id)
+            line = await custody.receiving_line(self.session, owner, instrument, units, request.line_id)
+            await self._quota.check(line.id, units, request.lots * command.price_minor)
             command = msgspec.structs.replace(command, account_id=purse.money, line_id=line.id, line=_facts(line))
-        return Wanted(request, instrument, command)
+        wanted = Wanted(request, instrument, command)
+        worth_minor = self._asked_minor + wanted.worth_minor
+        await trust.check(self.session, self.settings, self.member, request.side, worth_minor)
+        self._asked_minor = worth_minor
+        return wanted
 
     async def _check_standing(self) -> None:
         if not self._may_trade:
@@ -309,11 +329,14 @@ async def secure(venue: Venue, member: Member, wanted: Wanted) -> Secured:
     """Reserve the data at the carrier, or hold the amount on the card, where an order needs it.
 
     Raises:
+        StepUpNeeded: the sale is large, and its seller's session has to prove itself first.
         NotAllowed: the carrier or its rules stand against it.
         PaymentFailed: the card was refused.
         OutcomeUnknown: no definite answer; ask again with the same key.
     """
     request, command = wanted.request, wanted.command
+    if request.side == "sell":
+        await step_up.demand(venue, member, step_up.SALE, wanted.worth_minor)
     if wanted.needs_custody:
         held = await custody.reserve(
             venue, member, wanted.instrument, wanted.units, line_id=request.line_id, key=command.key
@@ -385,10 +408,13 @@ async def amend(
     Raises:
         NotFound: there is no such order of this member.
         Conflict: it has ended, or has changed since ``version``.
+        StepUpNeeded: it becomes a large sale, and the session has to prove itself first.
         NotAllowed: the new terms break a rule.
     """
     check_key(key)
     body_hash = _hash("amend", order_id, price_minor, lots, version)
+    await _check_growth(venue, member, order_id, price_minor * lots)
+    await line_limits.check_amended(venue, member, order_id, price_minor=price_minor, lots=lots)
     return await _change(
         venue,
         member,
@@ -397,6 +423,19 @@ async def amend(
             member.party_id, key, body_hash, instrument, order_id, price_minor, lots, version
         ),
     )
+
+
+async def _check_growth(venue: Venue, member: Member, order_id: int, worth_minor: int) -> None:
+    """An order that comes to more than before passes what a new one would have to."""
+    own = select(OpenOrderRow).where(OpenOrderRow.id == order_id, OpenOrderRow.party_id == member.party_id)
+    async with venue.sessions() as session:
+        order = await session.scalar(own)
+        if order is None or worth_minor <= order.price_minor * order.quantity:
+            return
+        side = "buy" if order.side == SIDES["buy"] else "sell"
+        await trust.check(session, venue.settings, member, side, worth_minor - order.price_minor * order.quantity)
+    if side == "sell":
+        await step_up.demand(venue, member, step_up.SALE, worth_minor)
 
 
 async def mass_cancel(

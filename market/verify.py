@@ -94,6 +94,8 @@ CHECKS = (
             union all select account_id, held from basket_leg where state = 'prepared'
             union all select account_id, amount_minor from payout where status in ('requested', 'transferred')
             union all select account_id, coins from redemption where status = 'requested'
+            union all select account_id, coins from gift_link where status = 'open'
+            union all select account_id, amount_mb from data_gift where status = 'requested'
             union all select account_id, amount_minor from bill_payment where status = 'refunding'
             union all select account_id, captured_minor - refunded_minor from payment join instruction
                 on subject_id = payment.id and instruction.kind = 'refund'
@@ -270,6 +272,12 @@ CHECKS = (
             delivery.status = 'delivered' and exists (
                 select from orders where orders.payment_id = delivery.payment_id and state = 'open')
         )
+        union all
+        select format('custody %s is requested and nobody is at work on it', id) from custody
+        where status = 'requested' and not exists (
+            select from instruction where kind = 'reserve' and subject_id = custody.id
+                and instruction.status in ('ready', 'claimed', 'unknown', 'dead')
+        )
         """,
     ),
     Check(
@@ -373,6 +381,60 @@ CHECKS = (
         """,  # noqa: S608 - our own figures
     ),
     Check(
+        "T17",
+        "What officers decided for the buyer was paid back once, and nothing else was under this cause",
+        """
+        select format('case %s gives %s back, its trade otherwise', member_case.id, decided_minor)
+        from member_case left join reopening
+            on reopening.trade_id = member_case.trade_id and reopening.cause = 'case_decided'
+        where decided_minor > 0 and reopening.amount_minor is distinct from decided_minor
+        union all
+        select format('trade %s was opened again by a case that there is not', trade_id) from reopening
+        where cause = 'case_decided' and not exists (
+            select from member_case where member_case.trade_id = reopening.trade_id and status = 'decided'
+        )
+        """,
+    ),
+    Check(
+        "G1",
+        "What was given to the tank is in it, on somebody's line or with its giver again, and given data is at work",
+        f"""
+        with gift as (
+            select account_id, sum(amount_mb) as amount_mb from data_gift
+            where purpose = 'tank' and status = 'done' group by account_id
+        ), deposit as (
+            select asset_id, sum(amount_mb) as amount_mb, sum(returned_mb) as returned_mb
+            from tank_deposit group by asset_id
+        )
+        select format('the tank of asset %s was given %s MB, %s were taken, %s went back, %s are left', tank.asset_id,
+            coalesce(deposit.amount_mb, 0), coalesce(gift.amount_mb, 0), coalesce(returned_mb, 0), available + held)
+        from account tank left join deposit on deposit.asset_id = tank.asset_id
+        left join gift on gift.account_id = tank.id
+        where tank.kind = 'tank' and coalesce(deposit.amount_mb, 0)
+            <> coalesce(gift.amount_mb, 0) + coalesce(returned_mb, 0) + available + held
+        union all
+        select format('custody %s has %s MB, %s MB of it were sold or given', custody.id, quantity_mb, moved.amount_mb)
+        from custody join lateral (
+            select coalesce((select sum(amount_mb) from data_gift
+                    where custody_id = custody.id and status <> 'refused'), 0)
+                + coalesce((select sum(quantity) from delivery
+                    where custody_id = custody.id and status <> 'refunded'), 0) as amount_mb
+        ) moved on true
+        where exists (select from data_gift where custody_id = custody.id) and moved.amount_mb > quantity_mb
+        union all
+        select format('gift %s is asked for and nobody is at work on it', id) from data_gift
+        where status = 'requested' and not exists (
+            select from instruction where kind = 'give' and subject_id = data_gift.id
+                and status in ('ready', 'claimed', 'unknown', 'dead')
+        )
+        union all
+        select format('gift %s is %s, its books say otherwise', id, status) from data_gift
+        where (status = 'done') <> exists (
+            select from posting where kind = {int(Kind.DATA_GIVEN)} and reference = 'giv_' || data_gift.id
+        )
+        """,  # noqa: S608 - our own figures
+    ),
+    Check(
         "T3",
         "A settled trade is booked once, and a refunded one moved nothing",
         """
@@ -430,6 +492,42 @@ CHECKS = (
         """,  # noqa: S608 - our own figures
     ),
     Check(
+        "L10",
+        "What the provider holds is what our books come to, or the difference is listed",
+        """
+        select format('%s: the provider has %s, unexplained %s, by run %s', balance->>'currency', balance->>'provider',
+            balance->>'unexplained', newest.id)
+        from (
+            select * from reconciliation where scope = 'all' and status = 'done'
+                and jsonb_path_exists(totals, '$[*].balances[*]') order by id desc limit 1
+        ) newest, jsonb_array_elements(totals) total, jsonb_array_elements(total->'balances') balance
+        where (balance->>'unexplained')::bigint <> 0 and not exists (
+            select from break_item where counterparty = 'provider' and cause = 'balance_differs'
+                and unit = balance->>'currency' and break_item.status <> 'closed'
+        )
+        """,
+    ),
+    Check(
+        "L11",
+        "An account that is only passed through is empty again within days, or listed",
+        """
+        select format('account %s (%s) keeps %s since %s', account.id, account.kind, available + held, last.at)
+        from account cross join lateral (
+            select max(posting.at) as at from posting where posting.account_id = account.id
+        ) last
+        where available + held <> 0 and last.at < now() - interval '4 days' and (
+            account.kind = 'suspense'
+            or account.kind = 'card' and exists (select from payment where payment.account_id = account.id
+                and status in ('voided', 'declined', 'succeeded', 'refunded'))
+            or account.kind = 'custody' and exists (select from custody where custody.account_id = account.id
+                and status in ('released', 'refused'))
+        ) and not exists (
+            select from break_item where cause = 'not_cleared' and subject = 'acc_' || account.id
+                and break_item.status <> 'closed'
+        )
+        """,
+    ),
+    Check(
         "T8",
         "Nobody sold more than was reserved: custody, deliveries and returns make up each reservation",
         """
@@ -446,7 +544,7 @@ where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'data_checksum
 """
 _TRIGGERS = """
 select format('table %s can be rewritten: its guard is missing or off', guarded) from unnest(
-    array['posting', 'trade', 'journal', 'audit_link', 'ended_order']) guarded
+    array['posting', 'trade', 'journal', 'audit_link', 'ended_order', 'receipt_step']) guarded
 where not exists (
     select from pg_trigger
     where tgrelid = guarded::regclass and tgname = guarded || '_is_append_only' and tgenabled = 'O'

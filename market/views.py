@@ -24,6 +24,7 @@ from matching.orders import Traits
 _decode_traits = msgspec.json.Decoder(Stored).decode
 
 ORDER_STATES = ("open", "filled", "cancelled")
+SIDES = {"buy": 1, "sell": 2}
 MOST_ROWS = 500
 """No read returns more, whatever it is asked for."""
 
@@ -132,6 +133,8 @@ class OrderView:
     self_trade: str = "cancel_newest"
     traits: Traits | None = None
     """What makes it more than a plain order, and how that stands; none for a plain one."""
+    closes_at: datetime | None = None
+    """When its market closes."""
 
     @property
     def shown(self) -> int | None:
@@ -158,11 +161,12 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True)
 class OwnInstrument:
-    """An instrument in which a member has open orders."""
+    """An instrument in which a member has orders: open ones, or some of the last that ended."""
 
     symbol: str
     kind: str
     carrier: str | None
+    has_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,30 +432,47 @@ select o.id, o.instrument_id, i.symbol, a.kind, a.carrier, i.lot_units, i.curren
        case o.side when 1 then 'buy' else 'sell' end as side,
        o.price_minor, o.quantity, o.open, o.filled, o.time_in_force, o.market, o.post_only, o.expires_at,
        o.line_id, o.payment_id, o.state, o.reason, o.version, o.created_at, o.updated_at,
-       o.self_trade, cast(o.traits as text) as traits
+       o.self_trade, cast(o.traits as text) as traits, i.closes_at
 from orders o
 join instrument i on i.id = o.instrument_id
 join asset a on a.id = i.asset_id
 where o.party_id = :party_id and {condition}
 order by o.id desc limit :limit
 """
-_ALL_ORDERS = text(_ORDERS.format(condition="o.id < :before"))
-_ORDERS_IN_STATE = text(_ORDERS.format(condition="o.state = :state and o.id < :before"))
-_OPEN_ORDERS = text(_ORDERS.format(condition="o.state = 'open' and o.id < :before"))
+_FILTER = """o.id < :before and (cast(:side as smallint) is null or o.side = :side)
+    and (cast(:symbol as text) is null or i.symbol = :symbol)"""
+_ALL_ORDERS = text(_ORDERS.format(condition=_FILTER))
+_ORDERS_IN_STATE = text(_ORDERS.format(condition=f"o.state = :state and {_FILTER}"))
+_OPEN_ORDERS = text(_ORDERS.format(condition=f"o.state = 'open' and {_FILTER}"))
 _ONE_ORDER = text(_ORDERS.format(condition="o.id = :order_id"))
 
 
 async def orders(
-    session: AsyncSession, party_id: int, state: str | None, before: int | None, limit: int
+    session: AsyncSession,
+    party_id: int,
+    state: str | None,
+    before: int | None,
+    limit: int,
+    *,
+    side: str | None = None,
+    symbol: str | None = None,
 ) -> list[OrderView]:
     """A party's orders, newest first, of one state or of all; ``before`` is the last id of the page before.
+
+    ``side`` (buy or sell) and ``symbol`` leave out all others.
 
     Raises:
         BadInput: the state is none that an order can be in.
     """
     if state not in {None, *ORDER_STATES}:
         raise BadInput(f"The state is one of {', '.join(ORDER_STATES)}.", field="state")
-    values = {"party_id": party_id, "before": _before(before), "limit": _capped(limit)}
+    values = {
+        "party_id": party_id,
+        "before": _before(before),
+        "limit": _capped(limit),
+        "side": SIDES.get(side or ""),
+        "symbol": symbol,
+    }
     if state is None:
         rows = await _rows(session, _ALL_ORDERS, **values)
     elif state == "open":
@@ -475,16 +496,26 @@ async def order(session: AsyncSession, party_id: int, order_id: int) -> OrderVie
 
 _OWN_INSTRUMENTS = text(
     """
-select i.symbol, a.kind, a.carrier from instrument i join asset a on a.id = i.asset_id
-where i.id in (select instrument_id from open_order where party_id = :party_id)
+select i.symbol, a.kind, a.carrier, own.has_open
+from (
+    select instrument_id, bool_or(has_open) as has_open
+    from (
+        select instrument_id, true as has_open from open_order where party_id = :party_id
+        union all
+        (select instrument_id, false from ended_order where party_id = :party_id order by id desc limit :limit)
+    ) each group by instrument_id
+) own
+join instrument i on i.id = own.instrument_id
+join asset a on a.id = i.asset_id
 order by a.kind desc, a.carrier, a.expires_at, i.symbol
 """
 )
 
 
 async def own_instruments(session: AsyncSession, party_id: int) -> list[OwnInstrument]:
-    """Where a party has open orders."""
-    return [OwnInstrument(**row) for row in await _rows(session, _OWN_INSTRUMENTS, party_id=party_id)]
+    """Where a party has open orders, and where its last orders were."""
+    rows = await _rows(session, _OWN_INSTRUMENTS, party_id=party_id, limit=MOST_ROWS)
+    return [OwnInstrument(**row) for row in rows]
 
 
 def _order(row: RowMapping) -> OrderView:
@@ -505,11 +536,11 @@ select t.id, t.instrument_id, i.symbol, a.kind, a.carrier, i.lot_units, i.curren
        d.carrier_reference as reference, d.payment_reference,
        coalesce(s.attempt, 0) as attempt, s.status as waiting, coalesce(d.reason, s.reason) as reason
 from (
-    (select trade.*, true as selling from trade where seller_id = :party_id and {condition}
-     order by id desc limit :limit)
+    (select t.*, true as selling from trade t {narrowed}
+     where t.seller_id = :party_id and {selling} order by t.id desc limit :limit)
     union all
-    (select trade.*, false from trade where buyer_id = :party_id and {condition}
-     order by id desc limit :limit)
+    (select t.*, false from trade t {narrowed}
+     where t.buyer_id = :party_id and {buying} order by t.id desc limit :limit)
 ) t
 join instrument i on i.id = t.instrument_id
 join asset a on a.id = i.asset_id
@@ -517,14 +548,54 @@ left join delivery d on d.id = t.id
 left join instruction s on s.kind = 'deliver' and s.subject_id = t.id
 order by t.id desc limit :limit
 """
-_ALL_TRADES = text(_TRADES.format(condition="id < :before"))
-_ONE_TRADE = text(_TRADES.format(condition="id = :trade_id"))
+_NARROWED = """join instrument n on n.id = t.instrument_id left join delivery o on o.id = t.id"""
+_WANTED = """t.id < :before and coalesce(cast(:side as text), '{0}') = '{0}'
+    and (cast(:symbol as text) is null or n.symbol = :symbol)
+    and (cast(:statuses as text[]) is null or coalesce(o.status, 'pending') = any(cast(:statuses as text[])))"""
+_BEFORE = "t.id < :before"
+_ALL_TRADES = text(_TRADES.format(narrowed="", selling=_BEFORE, buying=_BEFORE))
+_SOME_TRADES = text(_TRADES.format(narrowed=_NARROWED, selling=_WANTED.format("sell"), buying=_WANTED.format("buy")))
+_ONE_TRADE = text(_TRADES.format(narrowed="", selling="t.id = :trade_id", buying="t.id = :trade_id"))
 
 
-async def trades(session: AsyncSession, party_id: int, before: int | None, limit: int) -> list[TradeView]:
-    """A party's trades, newest first; ``before`` is the last id of the page before."""
-    rows = await _rows(session, _ALL_TRADES, party_id=party_id, before=_before(before), limit=_capped(limit))
-    return [TradeView(**row) for row in rows]
+async def trades(
+    session: AsyncSession,
+    party_id: int,
+    before: int | None,
+    limit: int,
+    *,
+    side: str | None = None,
+    symbol: str | None = None,
+    statuses: Sequence[str] | None = None,
+) -> list[TradeView]:
+    """A party's trades, newest first; ``before`` is the last id of the page before.
+
+    ``side`` (buy or sell), ``symbol`` and the ``statuses`` of the delivery leave out all others.
+    """
+    values = {"party_id": party_id, "before": _before(before), "limit": _capped(limit)}
+    if side is None and symbol is None and statuses is None:
+        return [TradeView(**row) for row in await _rows(session, _ALL_TRADES, **values)]
+    chosen = {"side": side, "symbol": symbol, "statuses": None if statuses is None else list(statuses)}
+    return [TradeView(**row) for row in await _rows(session, _SOME_TRADES, **values, **chosen)]
+
+
+_TRADED_INSTRUMENTS = text(
+    """
+select i.symbol, a.kind, a.carrier, false as has_open from instrument i join asset a on a.id = i.asset_id
+where i.id in (
+    (select instrument_id from trade where seller_id = :party_id order by id desc limit :limit)
+    union
+    (select instrument_id from trade where buyer_id = :party_id order by id desc limit :limit)
+)
+order by a.kind desc, a.carrier, a.expires_at, i.symbol
+"""
+)
+
+
+async def traded_instruments(session: AsyncSession, party_id: int) -> list[OwnInstrument]:
+    """Where a party's last trades were."""
+    rows = await _rows(session, _TRADED_INSTRUMENTS, party_id=party_id, limit=MOST_ROWS)
+    return [OwnInstrument(**row) for row in rows]
 
 
 async def trade(session: AsyncSession, party_id: int, trade_id: int) -> TradeView:

@@ -8,12 +8,14 @@ import structlog
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import audit, line_events
+from market import audit, line_events, step_up
 from market.announcing import announce
 from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
+from market.kept_back import kept_back
 from market.keys import check_key, reused
 from market.parties import Member
+from market.payout_accounts import check_bank, take_in
 from market.purses import ensure_wallet, lock_party, midnight
 from market.refusals import BadInput, NotAllowed, TooMany, Unavailable
 from market.standing import check_not_frozen
@@ -63,7 +65,9 @@ async def withdraw(venue: Venue, member: Member, amount_minor: int, key: str) ->
 
     Raises:
         BadInput: the amount is too small.
-        NotAllowed: the SIM card changed lately, no line vouches for the member, or there is less money.
+        StepUpNeeded: the session has to prove itself first.
+        NotAllowed: the SIM card or the bank account changed lately, no line vouches for the member, there is less
+            money, or some of it can't be withdrawn yet.
         TooMany: the day's limit is reached.
         KeyReused: the key was used for another request.
         Unavailable: a carrier or the provider does not answer; nothing was set aside.
@@ -73,11 +77,12 @@ async def withdraw(venue: Venue, member: Member, amount_minor: int, key: str) ->
         raise BadInput(f"A withdrawal is at least {SMALLEST_WITHDRAWAL_MINOR // 100} yuan.", field="amount")
     if (known := await _earlier(venue, member, amount_minor, key)) is not None:
         return known
+    await step_up.demand(venue, member, step_up.PAYOUT, amount_minor)
     async with venue.sessions() as session:
         await check_not_frozen(session, member.party_id)
     await _check_sim(venue, member)
     destination = await _payout_account(venue, member)
-    onboarding_url = await _onboarding_url(venue, destination)
+    onboarding_url = await _onboarding_url(venue, member, destination)
     if onboarding_url is not None:
         return Withdrawal(None, "onboarding", onboarding_url)
 
@@ -143,11 +148,21 @@ async def _payout_account(venue: Venue, member: Member) -> str:
     return opened
 
 
-async def _onboarding_url(venue: Venue, account_id: str) -> str | None:
+async def onboarding(venue: Venue, member: Member) -> str | None:
+    """Where the member goes on with what the provider wants to know; None when it has all it needs.
+
+    Raises:
+        Unavailable: the provider does not answer.
+    """
+    return await _onboarding_url(venue, member, await _payout_account(venue, member))
+
+
+async def _onboarding_url(venue: Venue, member: Member, account_id: str) -> str | None:
     """Where the member names a bank account; None when the provider has all it needs."""
     here = f"{venue.settings.public_url}/wallet"
     try:
         account = await venue.payments.account(account_id)
+        await take_in(venue, member, account)
         return None if account.payouts_enabled else await venue.payments.onboarding_link(account_id, here, here)
     except PaymentError as error:
         raise Unavailable(PROVIDER_AWAY) from error
@@ -161,7 +176,9 @@ async def _set_aside(venue: Venue, member: Member, amount_minor: int, key: str, 
         if (known := await session.scalar(_own_withdrawal(member, key))) is not None:
             return _same(known, amount_minor)
         await check_not_frozen(session, member.party_id)
+        await check_bank(session, member.party_id)
         await _check_day(session, member, amount_minor)
+        kept = await kept_back(session, member.party_id, datetime.now(UTC), venue.settings.phone_bill_wait_days)
 
         row = PayoutRow(
             party_id=member.party_id, key=key, account_id=wallet, amount_minor=amount_minor, currency=currency,
@@ -169,15 +186,24 @@ async def _set_aside(venue: Venue, member: Member, amount_minor: int, key: str, 
         )  # fmt: skip
         session.add(row)
         await session.flush()
-        await _hold(session, row)
+        await _hold(session, row, kept.minor)
         await funding.instruct(session, "transfer", row.id, "provider")
         detail: audit.Detail = {"amount_minor": amount_minor, "currency": currency}
         await audit.append(session, audit.party(member.party_id), "withdraw", f"withdrawal:{row.id}", detail)
     return Withdrawal(row.id, row.status, None)
 
 
-async def _hold(session: AsyncSession, row: PayoutRow) -> None:
+async def _hold(session: AsyncSession, row: PayoutRow, kept_minor: int) -> None:
+    """Set the amount aside, out of what is free and not kept back."""
     ledger = await accounts.lock(session, [row.account_id])
+    free_minor = ledger.accounts[row.account_id].available
+    if free_minor - kept_minor < row.amount_minor <= free_minor:
+        raise NotAllowed(
+            "Some of your money can be spent but not withdrawn yet: it came off the phone bill lately, or its card"
+            " payment is disputed.",
+            code="kept_back",
+            field="amount",
+        )
     try:
         ledger.hold(row.account_id, row.amount_minor, kind=Kind.PAYOUT_HELD, reference=payouts.reference_of(row.id))
     except InsufficientFunds as refused:

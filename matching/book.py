@@ -248,6 +248,21 @@ class Book(Floor):
         cascade.settle()
         return Amendment(order, keeps_place, price_before, open_before, *cascade.placement())
 
+    def renew(self, order_id: int, expires_at: int) -> list[Order]:
+        """Let an order with an end stand until another moment, in its place; gives all that were renewed.
+
+        What is linked to it ends with it, so it is renewed too. Raises UnknownOrder.
+        """
+        order = self.orders.get(order_id)
+        if order is None:
+            raise UnknownOrder(order_id=order_id)
+        linked = None if order.traits is None else self.orders.get(order.traits.linked_to or 0)
+        renewed = [one for one in (order, linked) if one is not None and one.expires_at is not None]
+        for one in renewed:
+            one.expires_at = expires_at
+            self.note_expiry(expires_at, one.id)
+        return renewed
+
     @property
     def next_due(self) -> int | None:
         """When `advance` may next have something to do, in microseconds since the epoch."""

@@ -51,6 +51,13 @@ _DUE_TO_ASK = text("""
     where lane = :lane and status in ('claimed', 'unknown') and not_before <= now()
     order by not_before, id limit :limit for no key update skip locked
 """)
+_THIS = text("""
+    select id, kind, subject_id, status, attempt, last_sent_at, claim_deadline, reason, request_hash, created_at,
+        now() as at
+    from instruction
+    where kind = :kind and subject_id = :subject and (status = 'unknown' or status = 'ready' and not_before <= now())
+    for no key update skip locked
+""")
 _CLAIM = text("""
     update instruction set status = 'claimed', claimed_by = :holder, attempt = claim.attempt,
         claim_deadline = :deadline, not_before = :deadline, last_sent_at = claim.last_sent_at,
@@ -136,6 +143,32 @@ async def take(
     what would have to be sent.
     """
     rows = list(await session.execute(_DUE_TO_ASK if only_to_ask else _DUE, {"lane": lane, "limit": limit}))
+    return await _take(session, steps, rows, holder=holder, patience=patience, budget=budget, mark=mark)
+
+
+async def take_this(
+    session: AsyncSession, steps: Steps, kind: str, subject_id: int, *, holder: str, budget: timedelta, mark: str
+) -> Claim | None:
+    """Claim one instruction out of turn, for somebody who waits; the caller commits before anything is sent.
+
+    None when another has it in hands, it has ended, or its pause before the next
+    attempt is not over. Asking is never too early: what is not there yet stays unknown.
+    """
+    rows = list(await session.execute(_THIS, {"kind": kind, "subject": subject_id}))
+    claims = await _take(session, steps, rows, holder=holder, patience=timedelta(), budget=budget, mark=mark)
+    return claims[0] if claims else None
+
+
+async def _take(
+    session: AsyncSession,
+    steps: Steps,
+    rows: Sequence[Row[Any]],
+    *,
+    holder: str,
+    patience: timedelta,
+    budget: timedelta,
+    mark: str,
+) -> list[Claim]:
     lapsed = [row for row in rows if row.status == State.CLAIMED]
     mine = [row for row in rows if row.status != State.CLAIMED]
     await _put_off(session, [_abandoned(row, patience) for row in lapsed])

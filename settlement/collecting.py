@@ -39,7 +39,11 @@ _PARTIES = """
     ))
 """
 _PAYMENTS = text(f"""
-    select * from payment
+    select payment.*, coalesce((
+        select sum(clawback.amount_minor) from clawback
+        where payment_id = payment.id and clawback.kind = 'refund' and clawback.status in ('gone', 'lost')
+    ), 0)::bigint as outside_minor
+    from payment
     where created_at >= :since and created_at < :until and {_PARTIES.format(table="payment")}
     order by id
 """)  # noqa: S608 - the text is our own
@@ -130,6 +134,7 @@ def _payment(row: Any, span: Span, mark: str) -> Row:
         id=f"pay_{row.id}",
         at=span.moment(row.created_at) or "",
         amount_minor=row.captured_minor if row.kind == "card_hold" else row.amount_minor,
+        net_minor=(row.captured_minor if row.kind == "card_hold" else row.amount_minor) - _given_back(row),
         currency=row.currency,
         status=row.status,
         reason=row.reason,
@@ -137,6 +142,12 @@ def _payment(row: Any, span: Span, mark: str) -> Row:
         payment_reference=row.provider_id,
         our_reference=external_id(mark, row.kind, row.id),
     )
+
+
+def _given_back(row: Any) -> int:
+    """What the card has again of a payment: asked for by its owner, or refunded at the provider behind our back."""
+    given_back: int = row.refunded_minor + row.outside_minor
+    return given_back
 
 
 def _refund(row: Any, span: Span, mark: str) -> Row:

@@ -1,15 +1,16 @@
 """Data of sellers, set aside at the carrier and mirrored in the books. The caller commits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Exists, exists, select, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from settlement import accounts
 from settlement.carriers.errors import CarrierMismatch, CarrierRefused
 from settlement.carriers.values import Reservation, ReservationStatus
+from settlement.data_gift_tables import DataGiftRow
 from settlement.funding import asset_of, instruct
 from settlement.instructions import Absent, Done, Outcome
 from settlement.ledger import Kind, Ledger
@@ -43,19 +44,32 @@ async def book_reservation(session: AsyncSession, custody_id: int, reservation: 
         return row
     if (reservation.bucket_id, reservation.amount_mb) != (row.bucket_id, row.quantity_mb):
         raise CarrierMismatch(f"custody {row.id}: {reservation.amount_mb} MB of {reservation.bucket_id} are reserved")
-    if reservation.status is ReservationStatus.PENDING:
-        return row
-
-    world = await accounts.house_account(session, "carrier", await asset_of(session, row.account_id))
-    ledger = await accounts.lock(session, [row.account_id, world])
-    ledger.move(Kind.RESERVED, reference_of(row.id), source=world, target=row.account_id, amount=row.quantity_mb)
-    await accounts.save(session, ledger)
-    row.status, row.reservation_id = "reserved", reservation.id
+    if reservation.status is not ReservationStatus.PENDING:
+        await _take_in(session, [row], {row.id: reservation.id})
     return row
 
 
+async def book_reservations(session: AsyncSession, names: Mapping[int, str | None]) -> list[CustodyRow]:
+    """Take in what the carrier has reserved, each once; ``names`` are its names for the reservations, by custody."""
+    query = select(CustodyRow).where(CustodyRow.id.in_(names)).order_by(CustodyRow.id).with_for_update(key_share=True)
+    rows = list(await session.scalars(query.execution_options(populate_existing=True)))
+    await _take_in(session, [row for row in rows if row.status == "requested"], names)
+    return rows
+
+
+async def _take_in(session: AsyncSession, rows: Sequence[CustodyRow], names: Mapping[int, str | None]) -> None:
+    assets = await _assets(session, rows)
+    worlds = {asset: await accounts.house_account(session, "carrier", asset) for asset in sorted(set(assets.values()))}
+    ledger = await accounts.lock(session, {*assets, *worlds.values()})
+    for row in rows:
+        world = worlds[assets[row.account_id]]
+        ledger.move(Kind.RESERVED, reference_of(row.id), source=world, target=row.account_id, amount=row.quantity_mb)
+        row.status, row.reservation_id = "reserved", names[row.id]
+    await accounts.save(session, ledger)
+
+
 async def refuse_custody(session: AsyncSession, custody_id: int) -> CustodyRow:
-    """The carrier reserved nothing. A reservation that turns up after all is given back by the sweep."""
+    """The carrier reserved nothing."""
     row = await _locked(session, custody_id)
     if row.status == "requested":
         row.status = "refused"
@@ -103,9 +117,12 @@ async def lapse(session: AsyncSession, custody_id: int, said: str) -> CustodyRow
     return row
 
 
-def _pending_of(custody_id: int) -> Exists:
-    """A delivery that is on its way may have used the reservation up just now: it says so itself when it ends."""
-    return exists().where(DeliveryRow.custody_id == custody_id, DeliveryRow.status == "pending")
+def _pending_of(custody_id: int) -> ColumnElement[bool]:
+    """What is on its way may have used the reservation up just now: it says so itself when it ends."""
+    return or_(
+        exists().where(DeliveryRow.custody_id == custody_id, DeliveryRow.status == "pending"),
+        exists().where(DataGiftRow.custody_id == custody_id, DataGiftRow.status == "requested"),
+    )
 
 
 async def _lapsed(session: AsyncSession, custody_ids: Sequence[int]) -> set[int]:

@@ -73,6 +73,8 @@ class Delivery:
     payment_id: int | None
     amount_minor: int
     fee_minor: int
+    """All that the seller gives of the amount, ``charge_minor`` to the carrier and the rest to the house."""
+    charge_minor: int
     proceeds_account_id: int
     line_event: str | None = None
     """How an event of one of the two lines stands: since the match, whose they are is not sure any more."""
@@ -156,6 +158,7 @@ def _delivery(found: Any, mark: str) -> Delivery:
         payment_id=row.payment_id,
         amount_minor=row.amount_minor,
         fee_minor=row.fee_minor,
+        charge_minor=row.charge_minor,
         proceeds_account_id=row.proceeds_account_id,
         line_event=event,
         bundle=bundle,
@@ -236,7 +239,8 @@ async def settle(session: AsyncSession, deliveries: Sequence[Delivery]) -> Ledge
             Posting(target, delivery.quantity),
             Posting(delivery.money_account_id, held=-delivery.amount_minor),
             Posting(delivery.proceeds_account_id, delivery.amount_minor - delivery.fee_minor),
-            Posting(house[_fees(delivery)], delivery.fee_minor),
+            Posting(house[_fees(delivery)], delivery.fee_minor - delivery.charge_minor),
+            *([Posting(house[_charges(delivery)], delivery.charge_minor)] if delivery.charge_minor else []),
         ]
         moved = [posting for posting in postings if posting.available or posting.held]
         ledger.transfer(Kind.SETTLED, reference_of(delivery.id), *moved)
@@ -300,7 +304,8 @@ def parties(ledger: Ledger) -> set[int]:
 def house_places(deliveries: Sequence[Delivery]) -> list[Place]:
     """The house's own accounts that a settlement of these touches."""
     worlds = [_world(delivery) for delivery in deliveries if delivery.coin_account_id is None]
-    return [*map(_fees, deliveries), *worlds]
+    charged = [_charges(delivery) for delivery in deliveries if delivery.charge_minor]
+    return [*map(_fees, deliveries), *worlds, *charged]
 
 
 def accounts_of(deliveries: Iterable[Delivery]) -> set[int]:
@@ -321,6 +326,11 @@ def accounts_of(deliveries: Iterable[Delivery]) -> set[int]:
 def _fees(delivery: Delivery) -> Place:
     """Fees are kept by carrier, so that the carriers' settlements do not queue for one row."""
     return Place(HOUSE, delivery.money_asset_id, "fees", delivery.carrier or HOUSE_LANE)
+
+
+def _charges(delivery: Delivery) -> Place:
+    """What the house owes the carrier for deliveries, taken from the sellers."""
+    return Place(HOUSE, delivery.money_asset_id, "carrier_charges", delivery.carrier or HOUSE_LANE)
 
 
 def _world(delivery: Delivery) -> Place:

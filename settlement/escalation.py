@@ -40,8 +40,10 @@ _OPEN = """
     from payout where status in ('requested', 'transferred') and created_at < now() - cast(:after as interval)
     union all
     select 'custody', custody.id, coalesce(release.created_at, custody.created_at),
-        case when release.status = 'dead' then 'person' else 'unconfirmed' end, array[party_id]
-    from custody left join instruction release on kind = 'release' and subject_id = custody.id
+        case when coalesce(release.status, reserve.status) = 'dead' then 'person' else 'unconfirmed' end,
+        array[party_id]
+    from custody left join instruction release on release.kind = 'release' and release.subject_id = custody.id
+    left join instruction reserve on reserve.kind = 'reserve' and reserve.subject_id = custody.id
     where custody.status in ('requested', 'releasing')
         and coalesce(release.created_at, custody.created_at) < now() - cast(:after as interval)
     union all

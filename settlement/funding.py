@@ -4,7 +4,10 @@ Each function may be told the same thing any number of times and in any order: a
 payment's row is locked first, and what it has already taken in is not taken in again.
 """
 
-from sqlalchemy import select
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +20,8 @@ from settlement.tables import InstructionRow, PaymentRow
 
 UNDECIDED = frozenset({"requested", "requires_action", "unknown", "declined"})
 """What the provider may still decide. A decline is among them: the provider's later word counts more than our guess."""
+CONFIRMED_BY = timedelta(hours=24)
+"""By then nobody comes back to confirm a card payment at the bank."""
 
 
 class UnknownPayment(Exception):
@@ -53,7 +58,7 @@ async def credit_top_up(session: AsyncSession, payment_id: int, payment: Payment
     elif payment.status is PaymentStatus.HELD:
         raise PaymentMismatch(f"payment {row.id}: a top-up was only held")
     else:
-        _note_undecided(row, payment)
+        await _note_undecided(session, row, payment)
     return row
 
 
@@ -78,7 +83,7 @@ async def book_authorisation(session: AsyncSession, payment_id: int, payment: Pa
     elif payment.status is PaymentStatus.SUCCEEDED:
         raise PaymentMismatch(f"payment {row.id}: was captured before it was authorised here")
     else:
-        _note_undecided(row, payment)
+        await _note_undecided(session, row, payment)
     return row
 
 
@@ -118,9 +123,16 @@ async def request_refund(session: AsyncSession, payment_id: int) -> None:
     await instruct(session, "refund", payment_id, "provider")
 
 
-async def instruct(session: AsyncSession, kind: str, subject_id: int, lane: str) -> None:
-    """Ask for one step. Asking again changes nothing. Comes after accounts were locked, as it does in the engine."""
-    values = {"kind": kind, "subject_id": subject_id, "lane": lane}
+async def instruct(
+    session: AsyncSession, kind: str, subject_id: int, lane: str, *, after: timedelta | None = None
+) -> None:
+    """Ask for one step, now or ``after`` a while. Asking again changes nothing.
+
+    Comes after accounts were locked, as it does in the engine.
+    """
+    values: dict[str, Any] = {"kind": kind, "subject_id": subject_id, "lane": lane}
+    if after is not None:
+        values["not_before"] = func.now() + after
     await session.execute(insert(InstructionRow).values(values).on_conflict_do_nothing())
 
 
@@ -182,10 +194,14 @@ def _note(row: PaymentRow, status: str, payment: Payment) -> None:
     row.status, row.provider_id, row.action_url, row.reason = status, payment.id, None, None
 
 
-def _note_undecided(row: PaymentRow, payment: Payment) -> None:
-    if payment.status is PaymentStatus.NEEDS_ACTION:
+async def _note_undecided(session: AsyncSession, row: PaymentRow, payment: Payment) -> None:
+    """Who has to confirm at the bank gets a day for it. On the provider's page the payer may try card after card."""
+    if row.checkout_id is not None:
+        row.provider_id = payment.id
+    elif payment.status is PaymentStatus.NEEDS_ACTION:
         _note(row, "requires_action", payment)
         row.action_url = payment.next_action_url
+        await instruct(session, "abandon", row.id, "provider", after=CONFIRMED_BY)
     elif payment.status.is_dead:
         _note(row, "declined", payment)
         row.reason = payment.decline_code or payment.status.value

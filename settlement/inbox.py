@@ -23,6 +23,7 @@ from settlement.payments.errors import PaymentHalted, PaymentMismatch, PaymentRe
 from settlement.payments.port import Payments
 from settlement.payments.values import Event, Refund, RefundStatus
 from settlement.payouts import book_payout
+from settlement.provider_news import NEWS
 from settlement.reopening import UnknownTrade
 from settlement.steps import Outside
 from settlement.tables import PaymentRow, PayoutRow, ProviderEventRow
@@ -142,6 +143,10 @@ async def handle_again(
 
 async def _handle(sessions: Sessions, outside: Outside, announce: Announce, event: ProviderEventRow) -> str:
     subject, _, _ = event.kind.partition(".")
+    if (follow := NEWS.get(subject)) is not None:
+        told, outcome = await follow(sessions, outside, event)
+        await announce(told)
+        return outcome
     if subject == "payment_intent":
         payment_id, outcome = await _payment(sessions, outside, announce, event.object_id)
         return outcome if payment_id else "not ours"
@@ -150,12 +155,12 @@ async def _handle(sessions: Sessions, outside: Outside, announce: Announce, even
     if event.kind.startswith("charge.dispute."):
         dispute = await outside.payments.dispute(event.object_id)
         return await _clawback(sessions, outside, announce, dispute.payment_id, Clawback.of_dispute(dispute))
+    refunds: list[Refund] = []
     if subject == "refund" or event.kind == "charge.refund.updated":
-        return await _refund(sessions, outside, announce, await outside.payments.read_refund(event.object_id))
-    if event.kind == "charge.refunded":
+        refunds = [await outside.payments.read_refund(event.object_id)]
+    elif event.kind == "charge.refunded":
         refunds = await outside.payments.refunds_of_charge(event.object_id)
-        return ", ".join([await _refund(sessions, outside, announce, refund) for refund in refunds]) or "not needed"
-    return "not needed"
+    return ", ".join([await _refund(sessions, outside, announce, refund) for refund in refunds]) or "not needed"
 
 
 async def _payment(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -27,6 +28,8 @@ TRIES = 4
 PAUSE_SECONDS = 1.0
 SEND_WITHIN = 0.8
 """What could not be sent within this share of the slack is put back: the time that is left may not do for the call."""
+
+NO_NUMBERS: Numbers = MappingProxyType({})
 
 Announce = Callable[[Iterable[int]], Awaitable[None]]
 Ending = tuple[Claim, Outcome]
@@ -69,6 +72,13 @@ class Lane:
                 await asyncio.wait(set(self._calls))
             await self._endings.join()
             writer.cancel()
+
+    async def do(self, claim: Claim, numbers: Numbers = NO_NUMBERS) -> Outcome:
+        """Carry out a claim here and now, for somebody who waits for its end and has the numbers that it needs."""
+        outcome = claim.outcome or await self._call(claim, numbers, _clock())
+        failpoint("settle.after_send")
+        await self._write([(claim, outcome)])
+        return outcome
 
     async def _something_to_do(self) -> None:
         """There is work, and a place for it."""

@@ -99,6 +99,24 @@ class Kind(IntEnum):
     """A payment on the phone bill was taken off the bill again."""
     ADJUSTED = 90
     """Two officers corrected the books by hand."""
+    DATA_GIFT_HELD = 100
+    """Reserved data was set aside for whom it is given to: available to held."""
+    DATA_GIVEN = 101
+    """The carrier moved given data to its receiver's line."""
+    DATA_GIFT_RETURNED = 102
+    """The carrier refused to move given data: held back to available."""
+    TANK_FILLED = 103
+    """Reserved data became the community tank's."""
+    TANK_EMPTIED = 104
+    """What nobody took left the tank when its deposit ended."""
+    GIFT_LINK_HELD = 105
+    """Coins wait for whoever has the code of their link: available to held."""
+    GIFT_LINK_CLAIMED = 106
+    """Somebody claimed the coins of a link."""
+    GIFT_LINK_RETURNED = 107
+    """A link expired unclaimed: held back to available."""
+    CASE_PAID_BACK = 120
+    """Two officers decided a case for the buyer: the seller gives the money back, and the house its fee."""
 
 
 FIRST_SETTLED = 20

@@ -20,6 +20,7 @@ class CarrierPushRow(Base):
         CheckConstraint("(handled_at is null) = (outcome is null)", name="ends_with_an_outcome"),
         CheckConstraint("outcome in ('asked', 'not_needed', 'quarantined')", name="outcome_is_known"),
         Index("ix_carrier_push_open", "id", postgresql_where=text("handled_at is null")),
+        Index("ix_carrier_push_read", "handled_at", postgresql_where=text("handled_at is not null")),
     )
 
     id: Mapped[Key]

@@ -5,6 +5,8 @@ the question that would have been asked anyway. One that comes while the request
 still in the air waits for it. A reversal is taken in from the carrier's journal.
 """
 
+from datetime import timedelta
+
 import structlog
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
@@ -15,6 +17,8 @@ from settlement.naming import subject_of
 from settlement.push_tables import CarrierPushRow
 
 log = structlog.get_logger()
+
+FORGOTTEN_AT_ONCE = 5000
 
 _END = text("""
     update carrier_push set handled_at = now(), outcome = case
@@ -40,6 +44,12 @@ _HURRY = text("""
         where instruction.status = 'unknown'
         order by instruction.id for no key update of instruction
     )
+""")
+
+_FORGET = text("""
+    delete from carrier_push where id in (
+        select id from carrier_push where handled_at < now() - cast(:older as interval) limit :limit
+    ) returning id
 """)
 
 
@@ -69,6 +79,14 @@ async def handle(session: AsyncSession) -> int:
         if row.outcome == "quarantined":
             log.error("push_of_a_stranger", carrier=row.carrier, push=row.id)
     return len(asked)
+
+
+async def forget(session: AsyncSession, older_than: timedelta) -> int:
+    """Delete what was read that long ago, some of it at a time; says how much. The caller commits.
+
+    One that is pushed again afterwards is stored again, and leads to nothing but a question.
+    """
+    return len((await session.scalars(_FORGET, {"older": older_than, "limit": FORGOTTEN_AT_ONCE})).all())
 
 
 async def handle_pending(sessions: async_sessionmaker[AsyncSession]) -> int:

@@ -1,31 +1,27 @@
 """Our books beside the carriers' and the provider's: every difference becomes a break with a cause."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement import netting
+from settlement import netting, provider_report
 from settlement.carriers.errors import CarrierError
 from settlement.carriers.port import CarrierPort
 from settlement.carriers.values import Action
+from settlement.data_gift_tables import DataGiftRow
 from settlement.naming import subject_of
 from settlement.payments.errors import PaymentError
-from settlement.payments.port import Payments
-from settlement.payments.values import PaymentStatus, PayoutStatus
 from settlement.report import Report, Row, a_break
 from settlement.steps import Outside
-from settlement.tables import DeliveryRow, HandoutRow, PaymentRow, PayoutRow, RedemptionRow
+from settlement.tables import DeliveryRow, HandoutRow, RedemptionRow
 
 DAY = timedelta(days=1)
 LATE = timedelta(days=2)
 """How long after a trade its movement is looked for in the carrier's journal."""
-AT_ONCE = 8
 MOVED = frozenset({"settled", "delivered"})
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -43,7 +39,7 @@ async def reconcile(sessions: Sessions, outside: Outside, report: Report) -> Non
         except CarrierError as error:
             report.add_break(_not_compared(report, code, str(error)))
     try:
-        await _reconcile_provider(sessions, outside, report)
+        await provider_report.compare(sessions, outside.payments, outside.mark, report)
     except PaymentError as error:
         report.add_break(_not_compared(report, "provider", getattr(error, "reason", str(error))))
 
@@ -166,95 +162,9 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "deliver": (DeliveryRow, DeliveryRow.quantity),
     "redeem": (RedemptionRow, RedemptionRow.coins),
     "handout": (HandoutRow, HandoutRow.amount_mb),
+    "give": (DataGiftRow, DataGiftRow.amount_mb),
 }
 """The kinds of instruction that move data, and where their amounts stand."""
-
-
-async def _reconcile_provider(sessions: Sessions, outside: Outside, report: Report) -> None:
-    payments = [*report.rows("top_up"), *report.rows("card_hold")]
-    async for found in _each(payments, lambda row: _compare_payment(outside.payments, report, row)):
-        for one in found:
-            report.add_break(one)
-    async for found in _each(
-        report.rows("payout"), lambda row: _compare_payout(sessions, outside.payments, report, row)
-    ):
-        for one in found:
-            report.add_break(one)
-    await _find_unknown_payments(sessions, outside, report)
-
-
-async def _compare_payment(payments: Payments, report: Report, row: Row) -> list[Row]:
-    if row.status in {"requested", "requires_action", "unknown", "authorised"}:
-        return [_payment_in_flight(report, row)]
-    if row.payment_reference is None:
-        return []
-    theirs = await payments.payment(row.payment_reference)
-    taken = theirs.captured_minor
-    ours = (row.amount_minor or 0) if row.status in {"succeeded", "refunded"} else 0
-    if taken != ours:
-        detail = f"{ours} here, {taken} there"
-        cause = "amount_differs" if ours and taken else "missing_here" if taken else "missing_there"
-        return [a_break(report.span, row.id, cause, detail, row.at, payment_reference=theirs.id)]
-    given_back = ours if row.status == "refunded" else 0
-    if theirs.refunded_minor != given_back:
-        detail = f"{given_back} refunded here, {theirs.refunded_minor} there"
-        return [a_break(report.span, row.id, "amount_differs", detail, row.at, payment_reference=theirs.id)]
-    return []
-
-
-async def _compare_payout(sessions: Sessions, payments: Payments, report: Report, row: Row) -> list[Row]:
-    if row.status in {"requested", "transferred"}:
-        return [_payment_in_flight(report, row)]
-    async with sessions() as session:
-        ours = await session.get_one(PayoutRow, int(row.id.removeprefix("wdr_")))
-    if ours.payout_reference is None:
-        return []
-    theirs = await payments.payout(ours.destination, ours.payout_reference)
-    failed = theirs.status in {PayoutStatus.FAILED, PayoutStatus.CANCELED}
-    if failed != (ours.status == "refused"):
-        detail = f"{ours.status} here, {theirs.status.value} there"
-        return [a_break(report.span, row.id, "status_differs", detail, row.at, payment_reference=theirs.id)]
-    if theirs.amount_minor != ours.amount_minor:
-        detail = f"{ours.amount_minor} here, {theirs.amount_minor} there"
-        return [a_break(report.span, row.id, "amount_differs", detail, row.at, payment_reference=theirs.id)]
-    return []
-
-
-async def _find_unknown_payments(sessions: Sessions, outside: Outside, report: Report) -> None:
-    """Payments that the provider says succeeded under our name, and that our books do not have as paid."""
-    events = outside.payments.events(report.span.since)
-    succeeded = [
-        event.object_id
-        async for event in events
-        if event.kind == "payment_intent.succeeded" and event.object_id and event.created_at < report.span.until
-    ]
-    paid = PaymentRow.status.in_(("succeeded", "refunded"))
-    async with sessions() as session:
-        query = select(PaymentRow.provider_id).where(PaymentRow.provider_id.in_(succeeded), paid)
-        known = set(await session.scalars(query))
-    listed = {row.payment_reference for row in report.breaks}
-    for provider_id in sorted(set(succeeded) - known - listed):
-        theirs = await outside.payments.payment(provider_id)
-        named = subject_of(outside.mark, theirs.reference)
-        if named is not None and theirs.status is PaymentStatus.SUCCEEDED:
-            detail = f"{theirs.captured_minor} were taken there as {theirs.reference}"
-            subject = f"pay_{named[1]}"
-            report.add_break(
-                a_break(report.span, subject, "missing_here", detail, report.made_at, payment_reference=provider_id)
-            )
-
-
-async def _each(rows: Iterable[Row], compare: Callable[[Row], Awaitable[list[Row]]]) -> AsyncIterator[list[Row]]:
-    """Compare a few at a time."""
-    left = iter(rows)
-    while batch := list(islice(left, AT_ONCE)):
-        for found in await asyncio.gather(*(compare(row) for row in batch)):
-            yield found
-
-
-def _payment_in_flight(report: Report, row: Row) -> Row:
-    age = report.made_at - datetime.fromisoformat(row.at)
-    return a_break(report.span, row.id, "in_flight", f"{row.status} for {int(age.total_seconds())} s", row.at)
 
 
 def _not_compared(report: Report, who: str, why: str) -> Row:

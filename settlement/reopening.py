@@ -64,12 +64,20 @@ def reference_of(reopening_id: int) -> str:
 
 
 async def reopen(
-    session: AsyncSession, trade_id: int, cause: str, amount_minor: int, detail: str, *, returned_mb: int = 0
+    session: AsyncSession,
+    trade_id: int,
+    cause: str,
+    amount_minor: int,
+    detail: str,
+    *,
+    returned_mb: int = 0,
+    taken_mb: int | None = None,
 ) -> bool:
     """Open a trade again, and settle the difference at once when the trade has ended; the round does it otherwise.
 
     Does all the booking, the provider's account included: the caller posts nothing
     for this money. ``amount_minor`` is what of the buyer's money it is about,
+    ``taken_mb`` what the carrier took back, all of the trade unless it is said, and
     ``returned_mb`` what came back to the seller's bucket. Says whether this was news:
     for one trade and cause only the first call counts. Comes before the caller locks
     accounts of its own, and is committed by it.
@@ -86,6 +94,7 @@ async def reopen(
         "amount_minor": amount_minor,
         "detail": detail,
         "returned_mb": returned_mb if named is Cause.CARRIER_REVERSED else None,
+        "taken_mb": taken_mb,
     }
     made = insert(ReopeningRow).values(values).on_conflict_do_nothing().returning(ReopeningRow.id)
     reopening_id = await session.scalar(made)
@@ -201,7 +210,8 @@ async def _settle(session: AsyncSession, row: ReopeningRow, case: _Case) -> None
 
     match decision:
         case PaysBack(shares):
-            _pay_back(case.ledger, row.id, case.accounts, shares)
+            kind = Kind.CASE_PAID_BACK if row.cause == Cause.CASE_DECIDED else Kind.CARRIER_REVERSED
+            _pay_back(case.ledger, kind, row.id, case.accounts, shares)
         case BuyerOwes(amount_minor):
             taken = Posting(case.accounts.provider, amount_minor), Posting(case.accounts.buyer_debt, -amount_minor)
             _post(case.ledger, Kind.PAID_BACK_OUTSIDE, row.id, *taken)
@@ -235,14 +245,15 @@ async def _standing(session: AsyncSession, row: ReopeningRow, case: _Case) -> St
         seller_has_minor=case.ledger.accounts[case.accounts.seller].available,
         fees_have_minor=case.ledger.accounts[case.accounts.fees].available,
         outside_minor=int((await session.execute(others)).scalar_one()),
+        decided_minor=int((await session.execute(others.where(ReopeningRow.cause == Cause.CASE_DECIDED))).scalar_one()),
     )
 
 
-def _pay_back(ledger: Ledger, reopening_id: int, named: _Accounts, shares: Shares) -> None:
+def _pay_back(ledger: Ledger, kind: Kind, reopening_id: int, named: _Accounts, shares: Shares) -> None:
     """The money goes to the buyer's wallet, whatever it was paid with: a card hold that has ended takes nothing."""
     _post(
         ledger,
-        Kind.CARRIER_REVERSED,
+        kind,
         reopening_id,
         Posting(named.seller, -shares.seller_now),
         Posting(named.seller_debt, -shares.seller_owes),

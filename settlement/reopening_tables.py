@@ -12,14 +12,16 @@ class ReopeningRow(Base):
     """A trade that had ended and is opened again: why, for how much of the buyer's money, and how that was settled.
 
     The trade and its delivery stay as they ended; what is settled anew are transfers
-    under this row's reference. ``returned_mb`` is what the carrier gave back to the
-    seller's bucket, when that is the cause.
+    under this row's reference. When a carrier took data back, ``taken_mb`` is how much,
+    and ``returned_mb`` what of it is in the seller's bucket again.
     """
 
     __tablename__ = "reopening"
     __table_args__ = (
         UniqueConstraint("trade_id", "cause"),
-        CheckConstraint("cause in ('carrier_reversed', 'disputed', 'refunded_outside')", name="cause_is_known"),
+        CheckConstraint(
+            "cause in ('carrier_reversed', 'disputed', 'refunded_outside', 'case_decided')", name="cause_is_known"
+        ),
         CheckConstraint("status in ('open', 'settled', 'withdrawn', 'for_a_person')", name="status_is_known"),
         CheckConstraint("amount_minor > 0", name="amount_is_positive"),
         CheckConstraint("(status in ('settled', 'withdrawn')) = (ended_at is not null)", name="ends_with_a_time"),
@@ -32,6 +34,7 @@ class ReopeningRow(Base):
     amount_minor: Mapped[int]
     detail: Mapped[str]
     returned_mb: Mapped[int | None]
+    taken_mb: Mapped[int | None]
     status: Mapped[str] = mapped_column(default="open", server_default="open")
     opened_at: Mapped[Moment]
     ended_at: Mapped[datetime | None]

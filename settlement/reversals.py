@@ -47,6 +47,7 @@ class _TakenBack:
     trade_id: int
     amount_minor: int
     returned_mb: int
+    taken_mb: int
     parties: tuple[int, int]
 
 
@@ -110,6 +111,7 @@ async def _match(session: AsyncSession, code: str, named: Mapping[int, Action]) 
             trade_id,
             max(amount_minor * named[trade_id].amount_mb // quantity, 1),
             _returned_mb(named[trade_id], bucket_id),
+            named[trade_id].amount_mb,
             (buyer_id, seller_id),
         )
         for trade_id, quantity, amount_minor, bucket_id, buyer_id, seller_id in rows
@@ -125,8 +127,9 @@ def _returned_mb(action: Action, bucket_id: str | None) -> int:
 async def _reopen(sessions: Sessions, one: _TakenBack, announce: Announce) -> bool:
     async with sessions.begin() as session:
         news = await reopening.reopen(
-            session, one.trade_id, Cause.CARRIER_REVERSED, one.amount_minor, DETAIL, returned_mb=one.returned_mb
-        )
+            session, one.trade_id, Cause.CARRIER_REVERSED, one.amount_minor, DETAIL,
+            returned_mb=one.returned_mb, taken_mb=one.taken_mb,
+        )  # fmt: skip
     if news:
         log.warning("delivery_taken_back", trade=one.trade_id)
         await announce(one.parties)

@@ -9,14 +9,12 @@ import structlog
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement import custody, debts, escalation, funding, payouts, reopening
+from settlement import checkouts, custody, debts, escalation, funding, payouts, reopening
 from settlement.carriers.errors import CarrierError
 from settlement.lane import Announce
 from settlement.ledger import InsufficientFunds, LedgerRefusal
 from settlement.ledger_tables import AccountRow
-from settlement.naming import external_id
 from settlement.payments.errors import PaymentError
-from settlement.payments.values import PaymentStatus
 from settlement.reopening_tables import ReopeningRow
 from settlement.steps import PROVIDER_LANE, Outside
 from settlement.tables import CustodyRow, DeliveryRow, InstructionRow, PaymentRow, PayoutRow
@@ -27,8 +25,6 @@ SILENCE = timedelta(minutes=1)
 """An answer that has not come by then won't come to the one who asked."""
 ORPHANED = timedelta(minutes=15)
 """By then nobody comes back for a custody or a card hold that no order uses."""
-ABANDONED = timedelta(hours=24)
-"""By then nobody comes back to confirm a card payment."""
 RETURNABLE = timedelta(days=7)
 """How long a bank may send a payout back after it was paid."""
 BATCH = 200
@@ -96,29 +92,22 @@ def _waiting_reopenings() -> Any:
     return query.where(ReopeningRow.status == "open", ended).order_by(ReopeningRow.id).limit(BATCH)
 
 
-def _unanswered_payments(now: datetime) -> Any:
-    waiting = PaymentRow.status.in_(("requested", "unknown", "requires_action"))
+def _undecided_payments(now: datetime) -> Any:
+    """What the provider has, and its owner or the bank still has to decide. Lanes ask for what it may not have."""
+    known = PaymentRow.provider_id.is_not(None) | PaymentRow.checkout_id.is_not(None)
+    waiting = PaymentRow.status.in_(("unknown", "requires_action")) & known
     return select(PaymentRow).where(waiting, PaymentRow.created_at < now - SILENCE).order_by(PaymentRow.id)
 
 
-async def _ask_payment(sessions: Sessions, outside: Outside, row: PaymentRow, now: datetime) -> set[int]:
-    name, age = external_id(outside.mark, row.kind, row.id), now - row.created_at
-    if row.provider_id is not None:
-        payment = await outside.payments.payment(row.provider_id)
+async def _ask_payment(sessions: Sessions, outside: Outside, row: PaymentRow, now: datetime) -> set[int]:  # noqa: ARG001
+    if row.checkout_id is not None:
+        told = await checkouts.follow(sessions, outside.payments, row.id, row.checkout_id)
     else:
-        found = await outside.payments.find_payment(name, since=row.created_at - SILENCE)
-        if found is None and age < SILENCE + outside.longest_step(PROVIDER_LANE) + outside.provider_patience:
-            return set()
-        if found is None:
-            async with sessions.begin() as session:
-                await funding.decline_payment(session, row.id, "The provider never received it.")
-            return {row.party_id}
-        payment = found
-    if payment.status is PaymentStatus.NEEDS_ACTION and age > ABANDONED:
-        payment = await outside.payments.cancel(payment.id, external_id(outside.mark, "abandon", row.id))
-    async with sessions.begin() as session:
-        await funding.book_payment(session, row.id, payment)
-    return {row.party_id}
+        assert row.provider_id is not None
+        payment = await outside.payments.payment(row.provider_id)
+        async with sessions.begin() as session:
+            told = await funding.book_payment(session, row.id, payment)
+    return {row.party_id} if told.status != row.status else set()
 
 
 def _payouts_on_their_way(now: datetime) -> Any:
@@ -133,26 +122,6 @@ async def _ask_payout(sessions: Sessions, outside: Outside, row: PayoutRow, now:
     async with sessions.begin() as session:
         told = await payouts.book_payout(session, row.id, payout)
     return {row.party_id} if told.status != row.status or told.reason != row.reason else set()
-
-
-def _unanswered_custodies(now: datetime) -> Any:
-    return select(CustodyRow).where(CustodyRow.status == "requested", CustodyRow.created_at < now - SILENCE)
-
-
-async def _ask_custody(sessions: Sessions, outside: Outside, row: CustodyRow, now: datetime) -> set[int]:
-    if row.carrier not in outside.carriers:
-        return set()  # no business of this installation any more
-    name = external_id(outside.mark, "reserve", row.id)
-    found = await outside.carriers[row.carrier].find_reservation(name)
-    lands_by = row.created_at + SILENCE + outside.longest_step(row.carrier) + outside.patience(row.carrier)
-    if found is None and now < lands_by:
-        return set()
-    async with sessions.begin() as session:
-        if found is None:
-            await custody.refuse_custody(session, row.id)
-        else:
-            await custody.book_reservation(session, row.id, found)
-    return {row.party_id}
 
 
 def _lone_custodies(now: datetime) -> Any:
@@ -198,9 +167,8 @@ async def _let_go(sessions: Sessions, outside: Outside, row: PaymentRow, now: da
 
 
 ROUND: Sequence[tuple[str, Callable[[datetime], Any], Act]] = (
-    ("payment", _unanswered_payments, _ask_payment),
+    ("payment", _undecided_payments, _ask_payment),
     ("payout", _payouts_on_their_way, _ask_payout),
-    ("custody", _unanswered_custodies, _ask_custody),
     ("lone custody", _lone_custodies, _give_back),
     ("lone hold", _lone_holds, _let_go),
 )

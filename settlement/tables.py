@@ -72,6 +72,10 @@ class PaymentRow(Base):
     currency: Mapped[str]
     payment_method: Mapped[str]
     status: Mapped[str] = mapped_column(default="requested")
+    customer: Mapped[str | None] = mapped_column(index=True)
+    return_url: Mapped[str | None]
+    checkout_id: Mapped[str | None] = mapped_column(unique=True)
+    """The provider's page on which its owner enters a card, when there is one."""
     provider_id: Mapped[str | None] = mapped_column(unique=True)
     action_url: Mapped[str | None]
     capture_before: Mapped[datetime | None]
@@ -93,11 +97,13 @@ class DeliveryRow(Base):
         _one_of("status", "pending", "delivered", "settled", "refunded"),
         CheckConstraint("quantity > 0 and amount_minor > 0", name="amounts_are_positive"),
         CheckConstraint("fee_minor between 0 and amount_minor", name="fee_is_covered"),
+        CheckConstraint("charge_minor between 0 and fee_minor", name="charge_is_covered"),
         CheckConstraint("(receiver_line_id is null) <> (coin_account_id is null)", name="goes_to_line_or_account"),
         Index("ix_delivery_open", "id", postgresql_where=text("status in ('pending', 'delivered')")),
         Index("ix_delivery_custody", "custody_id", postgresql_where=text("status = 'pending'")),
         Index("ix_delivery_payment", "payment_id", postgresql_where=text("payment_id is not null")),
         Index("ix_delivery_delivered", "delivered_at", postgresql_using="brin"),
+        Index("ix_delivery_ended", "ended_at", postgresql_using="brin"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -109,6 +115,8 @@ class DeliveryRow(Base):
     payment_id: Mapped[int | None]
     amount_minor: Mapped[int]
     fee_minor: Mapped[int]
+    """All that the seller gives of the amount; ``charge_minor`` of it is the carrier's, the rest the house's."""
+    charge_minor: Mapped[int] = mapped_column(default=0, server_default="0")
     proceeds_account_id: Mapped[int]
     receiver_line_id: Mapped[int | None]
     coin_account_id: Mapped[int | None]

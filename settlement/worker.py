@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement import breaker, hold_watch, inbox, pushes, reversals, sweeping
+from settlement import breaker, hold_watch, inbox, pushes, reversals, sweeping, urgency
 from settlement.buy_ins import CLOSE_BUY_IN
 from settlement.capturing import CAPTURE, FINISH, VOID
+from settlement.charging import ABANDON, AUTHORISE, CREDIT
+from settlement.checkouts import CHECKOUT
 from settlement.claims import Steps, next_due
 from settlement.custody import RELEASE
+from settlement.data_gifts import GIVE
 from settlement.delivery import DELIVER
 from settlement.evidence import EVIDENCE
 from settlement.gifts import HANDOUT, REDEEM
@@ -22,6 +25,7 @@ from settlement.payments.errors import PaymentError
 from settlement.payouts import PAYOUT, REVERSE, TRANSFER
 from settlement.phone_bill_steps import BILL_CANCEL, BILL_CONFIRM, BILL_PREPARE, BILL_REFUND
 from settlement.refunding import REFUND
+from settlement.reserving import RESERVE
 from settlement.steps import HOUSE_LANE, PROVIDER_LANE, Outside
 from settlement.trouble import TROUBLE, words
 from settlement.waiting import first
@@ -31,8 +35,8 @@ log = structlog.get_logger()
 STEPS: Steps = {
     step.kind: step
     for step in (
-        DELIVER, RELEASE, FINISH, CAPTURE, VOID, REFUND, PART_REFUND, TRANSFER, PAYOUT, REVERSE, REDEEM, HANDOUT,
-        EVIDENCE, BUNDLE,
+        RESERVE, DELIVER, RELEASE, FINISH, CAPTURE, VOID, REFUND, PART_REFUND, TRANSFER, PAYOUT, REVERSE, REDEEM,
+        HANDOUT, GIVE, EVIDENCE, BUNDLE, AUTHORISE, CREDIT, CHECKOUT, ABANDON,
         BILL_PREPARE, BILL_CONFIRM, BILL_CANCEL, BILL_REFUND, CLOSE_BUY_IN,
     )
 }  # fmt: skip
@@ -87,6 +91,7 @@ async def run(
             )
         )
         group.create_task(rounds.run(lambda: hold_watch.watch(sessions)))
+        group.create_task(rounds.run(lambda: urgency.watch(sessions)))
         group.create_task(rounds.run(lambda: inbox.catch_up(sessions, outside.payments), every_seconds=HOUR_SECONDS))
 
 

@@ -19,7 +19,7 @@ from web.trouble import Trouble
 if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
     from market.settings import Settings
 
-REPORT_FORMATS = ("csv", "xlsx", "json")
+REPORT_FORMATS = ("csv", "xlsx", "pdf", "json", "camt053")
 MEASURES = ("matching", "engine", "growth", "feed", "http", "settlement", "report", "month-end")
 OfficerRole = Literal["compliance", "operations"]
 
@@ -103,8 +103,9 @@ def schedule() -> None:
     """Do what the clock asks for: openings, expiries, reconciliation, reports."""
     settings = _settings()
     from market.schedule import main as serve
+    from web.pages.notice_words import notice_words
 
-    serve(settings)
+    serve(settings, notice_words)
 
 
 @surplusflow.command("carrier-sim")
@@ -179,6 +180,17 @@ def set_fees(file: TextIO, dry_run: bool, data_dir: Path | None) -> None:
     from market.fee_setting import set_fees as set_them
 
     click.echo(set_them(_settings(data_dir), file.read(), dry_run=dry_run))
+
+
+@surplusflow.command("set-carrier-charges")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--dry-run", is_flag=True, help="Only say what would be set.")
+@data_dir_option
+def set_carrier_charges(file: TextIO, dry_run: bool, data_dir: Path | None) -> None:
+    """Put what carriers charge for deliveries, in the TOML FILE, in force (docs/operating.md); open orders keep theirs."""
+    from market.carrier_charge_setting import set_charges
+
+    click.echo(set_charges(_settings(data_dir), file.read(), dry_run=dry_run))
 
 
 @surplusflow.command("move-instruments")

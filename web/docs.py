@@ -34,6 +34,7 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
             Tag("market", "What everybody may see: instruments, books, trades, candles."),
             Tag("orders", "Your orders and what became of them."),
             Tag("wallet", "Your money, coins, lines and trades."),
+            Tag("money", "Money in by card or phone bill, refunds, and when you are paid out."),
             Tag("partners", "Buying in bulk and handing out."),
         ],
         use_handler_docstrings=True,

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
 from sqlalchemy import text
 
+from market import expiries
 from market.engine.commands import stream_of
 from market.venue import Venue
 
@@ -51,7 +53,8 @@ async def ready(request: Request[Any, Any, Any]) -> Response[Readiness]:
     found = await asyncio.gather(*(_in_time(check) for check in (_database(venue), _valkey(venue), _engine(venue))))
     parts = dict(zip(names, found, strict=True))
     status = "ready" if all(part.ok for part in found) else "not_ready"
-    return Response(Readiness(status, parts, _carriers(venue)), status_code=200 if status == "ready" else 503)
+    information = _carriers(venue) | _expiries(venue)
+    return Response(Readiness(status, parts, information), status_code=200 if status == "ready" else 503)
 
 
 async def _in_time(check: Awaitable[Part]) -> Part:
@@ -86,6 +89,16 @@ async def _engine(venue: Venue) -> Part:
 
 def _carriers(venue: Venue) -> dict[str, Part]:
     return {code: Part(True, "configured") for code in sorted(venue.carriers)}
+
+
+def _expiries(venue: Venue) -> dict[str, Part]:
+    """What runs out within a month. It is a warning: nothing has stopped yet."""
+    now = datetime.now(UTC)
+    return {
+        each.name: Part(False, f"runs out in {each.days_left(now)} days" if each.at > now else "has run out")
+        for each in expiries.known(venue.settings)
+        if each.runs_out(now)
+    }
 
 
 routes = [live, ready]

@@ -1,120 +1,40 @@
 """The event streams of the pages: one a page, at most four updates a second, the same rendering for all who read it."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from typing import Any
 
-import structlog
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
-from sqlalchemy.exc import SQLAlchemyError
 
-from market import views, wallet
-from market.engine.commands import BookUpdate, decode_book, market_channel, party_channel
-from market.engine.times import moment
-from market.market_data import TAKERS
+from market import notices, queue_place, views, wallet
+from market.engine.commands import market_channel, party_channel
 from market.parties import Member
 from market.refusals import Unavailable
-from market.views import BookView, InstrumentView, Level, Print
+from market.views import InstrumentView
 from web.edge.sessions import present_member, requires_member, signed_in
 from web.edge.venue import Venue
 from web.hub import MOST_STREAMS, Hub, Subject, hub_of
-from web.pages.instrument import LEVELS, PRINTS, own_orders
+from web.live_market import Market, message, partial, position_of
+from web.pages.instrument import own_orders
 from web.pages.rendering import Page, locale_of, render
-
-logger = structlog.get_logger("surplusflow.live")
 
 PACE_SECONDS = 0.25
 BEAT_SECONDS = 15.0
 LIFE_SECONDS = 1_800.0
 """Then the page connects again, and whoever has signed out meanwhile is a stranger."""
 CONNECT_SECONDS = 3.0
-REFRESH_SECONDS = 10.0
-"""What the feed does not carry (the market's state, the last day's change) is read again this often while it moves."""
-TRIES = 60
+OWN_SECONDS = 2.0
+"""How often a member's place in the queue is read again while others move the book."""
 
 BEAT = b": ping\r\nevent: beat\r\ndata:\r\n\r\n"
 CHANGED = b"event: changed\r\ndata:\r\n\r\n"
 FAREWELL = b"event: drain\r\nretry: 1000\r\ndata:\r\n\r\n"
-
-
-@dataclass(eq=False)
-class Market(Subject):
-    """One instrument as the streams show it: loaded once, then moved along by the engine's messages."""
-
-    venue: Venue | None = None
-    symbol: str = ""
-    view: InstrumentView | None = None
-    book: BookView = field(default_factory=lambda: BookView((), ()))
-    tape: tuple[Print, ...] = ()
-    mark: str = ""
-    """The engine's number of what is shown; empty when it was read from the database."""
-    _read_at: float = 0.0
-    _frames: dict[tuple[int, str], bytes] = field(default_factory=dict)
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def begin(self) -> None:
-        for _ in range(TRIES):
-            if await self._read():
-                return
-            await asyncio.sleep(1)
-
-    def hear(self, data: bytes) -> None:
-        update = decode_book(data)
-        self.book = BookView(_levels(update.bids), _levels(update.asks))
-        self.tape = _merged(self.tape, update)
-        self.mark = f"{update.epoch}-{update.seq}"
-        if self.view is not None:
-            self.view = _moved(self.view, self.book, self.tape)
-        self.change()
-
-    async def refresh(self) -> None:
-        """Read again what the messages do not carry, but not more often than it is worth."""
-        if time.monotonic() - self._read_at > REFRESH_SECONDS:
-            await self._read()
-
-    async def _read(self) -> bool:
-        assert self.venue is not None
-        async with self._reading:
-            heard = self.version
-            try:
-                async with self.venue.sessions() as session:
-                    view = await views.instrument(session, self.symbol, datetime.now(UTC))
-                    book = await views.book(session, view.id, LEVELS)
-                    tape = await views.tape(session, view.id, PRINTS)
-            except (SQLAlchemyError, OSError) as error:
-                logger.warning("market_not_read", error=type(error).__name__)
-                return False
-            self.tape = _joined(self.tape, tape)
-            if self.version == heard:
-                self.book, self.mark = book, ""
-            self.view = _moved(view, self.book, self.tape)
-            self._read_at = time.monotonic()
-        self.change()
-        return True
-
-    def frame(self, locale: str) -> bytes:
-        """The market's parts in one language, rendered once however many read them."""
-        key = (self.version, locale)
-        if key not in self._frames:
-            self._frames = {at: made for at, made in self._frames.items() if at[0] == self.version}
-            self._frames[key] = self._rendered(locale)
-        return self._frames[key]
-
-    def _rendered(self, locale: str) -> bytes:
-        context = {"view": self.view, "book": self.book, "tape": self.tape}
-        parts = "".join(
-            partial(block, render("instrument.html", locale=locale, block=block, **context))
-            for block in ("headline", "book", "tape")
-        )
-        prints = [[each.id, int(each.at.timestamp()), each.price_minor] for each in reversed(self.tape)]
-        return message(parts, name=self.mark) + message(json.dumps(prints), event="prints")
 
 
 @get("/instruments/{symbol:str}/stream")
@@ -141,6 +61,10 @@ class _Reader:
     member: Member | None
     view: InstrumentView | None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _unread: int = -1
+    _seen: int = 0
+    _rests_at: float | None = None
+    """When the member's orders in this book were last read; none while there are none."""
 
     @property
     def drain(self) -> asyncio.Event:
@@ -152,7 +76,8 @@ class _Reader:
             market, party = None, None
             if self.view is not None:
                 channel, symbol = market_channel(self.view.id), self.view.symbol
-                make = lambda: Market(venue=self.venue, symbol=symbol)  # noqa: E731 - read once, at the next line
+                static = self.request.app.state.static.url
+                make = lambda: Market(venue=self.venue, symbol=symbol, static=static)  # noqa: E731 - read once, at the next line
                 market = await stack.enter_async_context(hub.following(channel, make, self.wake))
             if self.member is not None:
                 channel = party_channel(self.member.party_id)
@@ -162,47 +87,73 @@ class _Reader:
 
     async def _changes(self, hub: Hub, market: Market | None, party: Subject | None) -> AsyncIterator[bytes]:
         ends_at = time.monotonic() + LIFE_SECONDS
-        known = self.request.headers.get("last-event-id", "")
         shown, told = 0, 0
         if not await hub.connected(CONNECT_SECONDS):
             return
         yield BEAT
+        known = position_of(self.request.headers.get("last-event-id", ""))
+        if market is not None:
+            await market.catch_up(known)
         while time.monotonic() < ends_at and hub.is_connected and not self.drain.is_set():
             self.wake.clear()
             parts = b""
             if market is not None and market.view is not None and market.version != shown:
                 shown = market.version
-                parts += b"" if known and known == market.mark else market.frame(locale_of(self.request))
-                known = ""
-            if party is not None and party.version != told:
+                parts += b"" if known == market.position else market.frame(locale_of(self.request))
+                known = (0, 0)
+            if party is not None and (party.version != told or self._place_may_have_changed(shown)):
+                is_news = party.version != told
                 told = party.version
-                parts += await self._own()
+                parts += await self._own(shown, is_news=is_news)
             if parts:
                 yield parts
                 await self._wait(self.drain, PACE_SECONDS)
-                if market is not None:
-                    await market.refresh()
-            elif not await self._wait(self.wake, BEAT_SECONDS):
+            elif not await self._wait(self.wake, self._patience(market)):
                 yield BEAT
+            if market is not None:
+                await market.refresh()
         if self.drain.is_set():
             yield FAREWELL
 
-    async def _own(self) -> bytes:
-        """The member's part, read and let go of before anything is sent."""
-        if self.view is None or self.member is None:
-            return CHANGED
+    def _patience(self, market: Market | None) -> float:
+        """How long to wait for news: until the next beat, or until something is worth reading again."""
+        due = [BEAT_SECONDS]
+        if market is not None and market.view is not None:
+            due.append(market.fresh_for())
+        if self._rests_at is not None:
+            due.append(self._rests_at + OWN_SECONDS - time.monotonic())
+        return max(0.05, min(due))
+
+    def _place_may_have_changed(self, shown: int) -> bool:
+        """Whether the book moved since the member's orders in it were last looked at, and a while ago."""
+        return self._rests_at is not None and shown != self._seen and time.monotonic() > self._rests_at + OWN_SECONDS
+
+    async def _own(self, shown: int, *, is_news: bool) -> bytes:
+        """The member's parts, read and let go of before anything is sent."""
+        assert self.member is not None
         async with self.venue.sessions() as session:
-            mine = await own_orders(session, self.member, self.view.id)
-        html = render(
-            "instrument.html",
-            locale=locale_of(self.request),
-            block="mine",
-            request=self.request,
-            member=self.member,
-            mine=mine,
-            wallet=await wallet.balances(self.venue, self.member),
+            unread = await notices.unread(session, self.member.party_id) if is_news else self._unread
+            mine = [] if self.view is None else await own_orders(session, self.member, self.view.id)
+            places = await queue_place.of(session, [order.id for order in mine])
+        self._seen, self._rests_at = shown, time.monotonic() if mine else None
+        parts = b""
+        if self.view is not None:
+            parts += await self._mine(mine, places)
+        if unread != self._unread:
+            self._unread = unread
+            parts += message(partial("bell", self._render("bell.html", news=unread)))
+        return parts + (CHANGED if is_news else b"")
+
+    async def _mine(self, mine: list[views.OrderView], places: dict[int, queue_place.QueuePlace]) -> bytes:
+        assert self.member is not None
+        held = await wallet.balances(self.venue, self.member)
+        html = self._render(
+            "instrument.html", block="mine", member=self.member, mine=mine, queue_places=places, wallet=held
         )
-        return message(partial("mine", html)) + CHANGED
+        return message(partial("mine", html))
+
+    def _render(self, template: str, **context: Any) -> str:
+        return render(template, locale=locale_of(self.request), request=self.request, **context)
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> bool:
         try:
@@ -220,47 +171,6 @@ async def _opened(reader: _Reader) -> Stream:
         reader.frames(hub),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
-
-
-def message(data: str, *, event: str = "", name: str = "") -> bytes:
-    """One message of a stream; without an event's name htmx swaps it into the page."""
-    lines = [f"id: {name}"] if name else []
-    lines += [f"event: {event}"] if event else []
-    lines += [f"data: {line}" for line in data.splitlines() if line.strip()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-def partial(target: str, html: str) -> str:
-    """A part of the page for htmx to put into its place."""
-    return f'<hx-partial hx-target="#{target}" hx-swap="innerMorph">{html}</hx-partial>\n'
-
-
-def _levels(rows: list[tuple[int, int, int]]) -> tuple[Level, ...]:
-    return tuple(Level(*row) for row in rows[:LEVELS])
-
-
-def _merged(tape: tuple[Print, ...], update: BookUpdate) -> tuple[Print, ...]:
-    """The tape with a message's trades, newest first; what the database told already comes once."""
-    fresh = [Print(number, price, lots, TAKERS[taker], moment(at)) for number, price, lots, taker, at in update.trades]
-    return _joined(tape, fresh)
-
-
-def _joined(one: Iterable[Print], other: Iterable[Print]) -> tuple[Print, ...]:
-    every = {each.id: each for each in (*one, *other)}
-    return tuple(sorted(every.values(), key=lambda each: (each.at, each.id), reverse=True))[:PRINTS]
-
-
-def _moved(view: InstrumentView, book: BookView, tape: tuple[Print, ...]) -> InstrumentView:
-    """The instrument with its last price as the tape tells it; the price of a day ago stays where it was."""
-    last = tape[0].price_minor if tape else view.last_minor
-    former = None if view.last_minor is None else view.last_minor - (view.change_24h or 0)
-    return replace(
-        view,
-        best_bid=book.bids[0].price if book.bids else None,
-        best_ask=book.asks[0].price if book.asks else None,
-        last_minor=last,
-        change_24h=None if last is None else last - (former if former is not None else last),
     )
 
 

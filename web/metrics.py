@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from market import expiries
 from market.refusals import NotFound
 from market.settings import Settings
 from settlement import inbox, queues
@@ -86,7 +87,8 @@ def _is_loopback(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
 @get("/metrics", guards=[only_for_operators], include_in_schema=False)
 async def metrics(request: Request[Any, Any, Any], venue: Venue) -> Response[bytes]:
     figures = await asyncio.to_thread(request.app.state.figures.page)
-    return Response(figures + await _waiting(venue), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    figures += await _waiting(venue) + expiry_figures(venue.settings)
+    return Response(figures, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _waiting(venue: Venue) -> bytes:
@@ -99,6 +101,16 @@ async def _waiting(venue: Venue) -> bytes:
             return generate_latest(registry) + await lane_figures(session)
     except TROUBLE:
         return b""
+
+
+def expiry_figures(settings: Settings) -> bytes:
+    """When each secret and certificate whose end is known runs out."""
+    registry = CollectorRegistry()
+    words = "When a secret or certificate runs out, seconds since the epoch."
+    gauge = Gauge("surplusflow_secret_expires_timestamp_seconds", words, ("secret",), registry=registry)
+    for each in expiries.known(settings):
+        gauge.labels(each.name).set(each.at.timestamp())
+    return generate_latest(registry)
 
 
 async def lane_figures(session: AsyncSession) -> bytes:

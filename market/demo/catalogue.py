@@ -36,6 +36,12 @@ def month_end(moment: datetime) -> datetime:
     return datetime(local.year, local.month, days, tzinfo=SHANGHAI) + timedelta(days=1)
 
 
+def month_start(moment: datetime) -> datetime:
+    """The first moment of the carrier's month."""
+    local = moment.astimezone(SHANGHAI)
+    return datetime(local.year, local.month, 1, tzinfo=SHANGHAI)
+
+
 def month_ends(now: datetime) -> tuple[datetime, datetime]:
     """The expiries that are traded: this month's while there is time to trade it, and the next one's."""
     first = month_end(now)

@@ -14,13 +14,14 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import accounts_admin, listing, partners, wallet
+from market import accounts_admin, charities, listing, partners, wallet
 from market.demo import catalogue, people
 from market.demo.people import Person
 from market.listing import Rules
 from market.parties import Member, member
 from market.settings import Settings
 from market.tables import LineRow, PartyRow
+from market.trust_tables import IdentityRow
 from market.venue import Venue, open_venue
 from settlement import accounts
 from settlement.ledger import Kind
@@ -30,6 +31,9 @@ TRADERS = 24
 PARTNERS = ("星图视频", "蓝鲸游戏", "云杉旅行", "橙子外卖", "北斗银行")
 SELLER = ("Seller 卖家", "CMCC", "+8613800138001", 12_000)
 BUYER = ("Buyer 买家", "CMCC", "+8613800138002", 1_500)
+USED_A_DAY_MB = {SELLER: 260, BUYER: 640}
+CHARITY = "春苗助学"
+"""Receives what people give at any carrier."""
 OPENING_CHARGE_MINOR = 500_000
 BUYER_CHARGE_MINOR = 20_000
 BUDGET_COINS = 5_000_000
@@ -74,16 +78,20 @@ class _Known:
 async def _fill(venue: Venue, now: datetime) -> None:
     """People first at the carriers, then here; money by real charges at the payment provider."""
     traders = [people.trader(now, _carrier_of(number), number) for number in range(TRADERS)]
-    characters = [people.character(now, *who) for who in (SELLER, BUYER)]
+    characters = [people.character(now, *who, daily_mb=daily_mb) for who, daily_mb in USED_A_DAY_MB.items()]
     companies = {name: _company_lines(now, name, at) for at, name in enumerate(PARTNERS)}
     crowd = list(people.subscribers(now))
-    everyone = [*crowd, *traders, *characters, *(line for lines in companies.values() for line in lines)]
+    receiving = [people.charity(CHARITY, carrier) for carrier in catalogue.TOP_UP_MINOR]
+    everyone = [*crowd, *traders, *characters, *receiving, *(line for lines in companies.values() for line in lines)]
     await _load_carriers(venue, everyone)
     await _enrol(venue, crowd)
     known_traders = await _join(venue, traders)
+    await _know_by_name(venue, known_traders)
     seller, buyer = await _join(venue, characters)
     known_partners = [await _join_partner(venue, name, lines) for name, lines in companies.items()]
 
+    for one in receiving:
+        await charities.appoint(venue, one.carrier, one.name, one.msisdn)
     await _fund_coins(venue, known_traders, [seller, buyer])
     await asyncio.gather(
         *(_charge(venue, one.member, OPENING_CHARGE_MINOR) for one in known_traders),
@@ -154,6 +162,18 @@ async def _join(venue: Venue, persons: Sequence[Person]) -> list[_Known]:
     ids = await _enrol(venue, persons)
     async with venue.sessions() as session:
         return [_Known(person, await member(session, party_id)) for party_id, person in zip(ids, persons, strict=True)]
+
+
+async def _know_by_name(venue: Venue, traders: Sequence[_Known]) -> None:
+    """Traders trade all day long: a checked name gives them the limits for it."""
+    known = [trader.member.party_id for trader in traders]
+    async with venue.sessions.begin() as session:
+        lines = await session.execute(select(LineRow.party_id, LineRow.id).where(LineRow.party_id.in_(known)))
+        rows = [
+            {"party_id": party, "line_id": line, "document_hash": venue.vault.lookup(f"document of trader {party}")}
+            for party, line in lines
+        ]
+        await session.execute(insert(IdentityRow), rows)
 
 
 async def _join_partner(venue: Venue, name: str, lines: Sequence[Person]) -> Member:

@@ -12,7 +12,7 @@ from market.engine.instruments import Instrument
 from market.engine.records import Record
 from market.engine.refusing import NotTaken
 from market.engine.traits import SIDES, TIMES_IN_FORCE, fee_of, record_of
-from market.pricing import fee_minor
+from market.pricing import charge_minor, fee_minor
 from matching.orders import CancelReason, Fill, Placement, Side
 from matching.quoting import Quote, forget, quote, take
 from matching.refusals import Refusal
@@ -247,7 +247,9 @@ def _plan(leg: PlaceOrder, instrument: Instrument, fills: Sequence[Fill], trades
 def _fee(leg: PlaceOrder, instrument: Instrument, fill: Fill) -> int:
     terms = fee_of(leg, instrument)
     amount = fill.price * fill.quantity
-    return fee_minor(amount, basis_points=terms.basis_points, minimum_minor=terms.minimum_minor)
+    fee = fee_minor(amount, basis_points=terms.basis_points, minimum_minor=terms.minimum_minor)
+    units = fill.quantity * instrument.lot_units
+    return fee + charge_minor(leg.charges, quantity_mb=units, left_minor=amount - fee)
 
 
 def _offered(leg: PlaceOrder, instrument: Instrument, now_us: int) -> Quote | NotTaken:

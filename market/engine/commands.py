@@ -9,7 +9,7 @@ from market.rules import RuleProfile
 Side = Literal["buy", "sell"]
 TimeInForce = Literal["gtc", "gtd", "day", "ioc", "fok"]
 SelfTrade = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"]
-StatedBy = Literal["officer", "schedule", "switch"]
+StatedBy = Literal["officer", "schedule", "switch", "carrier"]
 State = Literal["pre_open", "auction", "open", "paused", "cancel_only", "halted", "closed"]
 
 
@@ -73,6 +73,8 @@ class PlaceOrder(msgspec.Struct, frozen=True, tag="place", omit_defaults=True, f
     line: "LineFacts | None" = None
     fee: FeeTerms | None = None
     """What a sale pays by the schedule; without it the instrument's own fee."""
+    charges: str | None = None
+    """What its carrier charges the seller for a delivery, by its size: `market.carrier_charges`."""
 
 
 class LineFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,6 +184,19 @@ class AmendOrder(msgspec.Struct, frozen=True, tag="amend", omit_defaults=True, f
     version: int | None = None
 
 
+class RenewOrder(msgspec.Struct, frozen=True, tag="renew", omit_defaults=True, forbid_unknown_fields=True):
+    """Let an order with an end stand until another moment, in its place. One of a pair takes the other along."""
+
+    party_id: int
+    key: str
+    body_hash: bytes
+    instrument_id: int
+    order_id: int
+    expires_at_us: int
+    """Microseconds since the epoch."""
+    version: int | None = None
+
+
 class ExpireOrders(msgspec.Struct, frozen=True, tag="expire", omit_defaults=True, forbid_unknown_fields=True):
     """Do what the time asks of an instrument: end orders that are due, lower falling asks, end a pause."""
 
@@ -195,7 +210,8 @@ class SetState(msgspec.Struct, frozen=True, tag="state", omit_defaults=True, for
     """Bring an instrument into a state. Opening what collects is an auction; closing ends all orders for good.
 
     The plan (``schedule``) never opens what an officer has stopped. The switch for the whole
-    market halts with ``halted``, and with ``open`` restores what stood before it.
+    market halts with ``halted``, and with ``open`` restores what stood before it. A ``carrier``
+    that is stopped makes its markets ``cancel_only``, and with ``open`` restores them as well.
     """
 
     party_id: int
@@ -240,6 +256,7 @@ Command = (
     | CancelOrder
     | CancelAll
     | AmendOrder
+    | RenewOrder
     | ExpireOrders
     | SetState
     | HandOver

@@ -32,6 +32,7 @@ from market.engine.commands import (
     PlaceOrder,
     PlaceTogether,
     PrepareLegs,
+    RenewOrder,
     ResolveLegs,
     SetState,
     instruments_of,
@@ -41,7 +42,7 @@ from market.engine.instruments import Instrument, Standing
 from market.engine.records import MODULUS, Changes, Record, Trade
 from market.engine.refusing import NotTaken
 from market.engine.traits import SIDES, TIMES_IN_FORCE, limit_minor, linked_pair, record_of, traits_of
-from market.pricing import fee_minor
+from market.pricing import charge_minor, fee_minor
 from matching.orders import (
     Breached,
     Effect,
@@ -58,7 +59,7 @@ from matching.orders import (
     mark,
 )
 from matching.refusals import OutsideBand, Refusal
-from matching.rules import check
+from matching.rules import check, check_expiry, check_session
 from settlement.ledger import Account
 
 NUMBERS = 1024
@@ -72,7 +73,7 @@ MAXIMUM_SPECIAL_ORDERS = 2_000
 PAUSE_US = sessions.CALL_US
 """How long trading pauses after a breach of the dynamic band."""
 BUY = Side.BUY
-ORDINARY = (PlaceOrder, CancelOrder, AmendOrder)
+ORDINARY = (PlaceOrder, CancelOrder, AmendOrder, RenewOrder)
 """Commands about one order, of which every account that they take from is known ahead."""
 OPEN = OrderState.OPEN
 
@@ -140,7 +141,7 @@ class Desk:
         match command:
             case PlaceOrder():
                 return (command.account_id,)
-            case CancelOrder() | AmendOrder():
+            case CancelOrder() | AmendOrder() | RenewOrder():
                 record = self.records.get(command.order_id)
                 return () if record is None else (record.account_id,)
             case PlaceTogether(orders=asked) | PlaceBasket(legs=asked) | PrepareLegs(legs=asked):
@@ -486,6 +487,15 @@ class Desk:
         self._touch(record)
         return _answer(command, record, made)
 
+    def _renew(self, command: RenewOrder, instrument: Instrument) -> Answer:
+        record = self._own(command)
+        check_session(instrument.terms, self.now_us)
+        check_expiry(instrument.terms, self.now_us, record.time_in_force, command.expires_at_us)
+
+        for order in instrument.book.renew(record.id, command.expires_at_us):
+            self._touch(self.records[order.id])
+        return _answer(command, record, ())
+
     def _enact(self, command: EnactRules, instrument: Instrument) -> Answer:
         """Match by a carrier's new rules; what they keep from delivery is given back with notice."""
         doomed = enact(self.caps, command, instrument)
@@ -589,10 +599,12 @@ class Desk:
         buy, sell = (taker, maker) if taker.side is BUY else (maker, taker)
         amount = price * quantity
         fee = fee_minor(amount, basis_points=sell.fee_basis_points, minimum_minor=sell.fee_minimum_minor)
+        units = quantity * instrument.lot_units
+        charge = charge_minor(sell.charges, quantity_mb=units, left_minor=amount - fee)
         self.changes.trades.append(
             Trade(
-                self.trade, instrument.id, price, quantity, buy, sell, 0 if auction else int(taker.side), fee,
-                instrument.carrier, quantity * instrument.lot_units, self.now_us,
+                self.trade, instrument.id, price, quantity, buy, sell, 0 if auction else int(taker.side), fee + charge,
+                instrument.carrier, units, self.now_us, charge,
             )
         )  # fmt: skip
         self.changes.instructions.append(("deliver", self.trade, instrument.carrier or "house"))
@@ -664,7 +676,7 @@ class Desk:
                 assert amount <= 0, "nothing is taken from an account that is not locked"
         self._holds.clear()
 
-    def _own(self, command: CancelOrder | AmendOrder) -> Record:
+    def _own(self, command: CancelOrder | AmendOrder | RenewOrder) -> Record:
         record = self.records.get(command.order_id)
         if record is None or record.party_id != command.party_id or record.instrument_id != command.instrument_id:
             raise NotTaken("unknown_order", "This order is not open any more, or it is not yours.")
@@ -684,6 +696,7 @@ class Desk:
         PlaceOrder: _place_alone,
         CancelOrder: _cancel,
         AmendOrder: _amend,
+        RenewOrder: _renew,
         PlaceTogether: _place_together,
         PlaceBasket: _place_basket,
         PrepareLegs: _prepare_legs,
@@ -726,7 +739,9 @@ def _check_parts(command: PlaceOrder, instrument: Instrument, side: Side) -> Non
         raise NotTaken("custody_missing", "The data must be reserved at the carrier first.")
 
 
-def _answer(command: PlaceOrder | CancelOrder | AmendOrder, record: Record, fills: tuple[Filled, ...]) -> Answer:
+def _answer(
+    command: PlaceOrder | CancelOrder | AmendOrder | RenewOrder, record: Record, fills: tuple[Filled, ...]
+) -> Answer:
     return Answer(
         command.key,
         command.party_id,

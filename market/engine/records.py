@@ -41,6 +41,8 @@ class Record(Order):
     """The price at which readers of the feed saw it last."""
     marked: int = 0
     """Its part in the state hash as it was last added up."""
+    charges: str | None = None
+    """What the carrier charges its seller, frozen when it was placed."""
 
     def __post_init__(self) -> None:
         # The class that `slots` made anew is another than the one that `super()` would look for.
@@ -61,9 +63,11 @@ class Trade:
     taker_side: int
     """1 when the buyer came to the seller, 2 the other way round, 0 in an auction."""
     fee_minor: int
+    """All that the seller gives of the price, the carrier's charge included."""
     carrier: str | None
     units: int
     at_us: int
+    charge_minor: int = 0
 
 
 @dataclass(slots=True)

@@ -98,6 +98,8 @@ def step(instrument: Instrument, command: SetState, now_us: int) -> Step:
             return _scheduled(stands, command)
         case "switch":
             return _switched(instrument, command.state, now_us)
+        case "carrier":
+            return _of_carrier(instrument, command.state, now_us)
         case "officer":
             return _by_hand(instrument, command, now_us)
 
@@ -136,6 +138,19 @@ def _switched(instrument: Instrument, state: str, now_us: int) -> Step:
     if stands.state == "halted" and stands.stopped_by is not None:
         return Step(stands)
     return Step(Standing("halted", call_ends_us=stands.call_ends_us, stopped_by="switch", state_before=stands.state))
+
+
+def _of_carrier(instrument: Instrument, state: str, now_us: int) -> Step:
+    """A carrier that is away lets its orders only go, and what that has stopped is opened again, and nothing else."""
+    stands = instrument.standing
+    if state not in {"cancel_only", "open"}:
+        raise NotTaken("bad_state", "A carrier stops its markets, or lets go of them.")
+    if state == "open":
+        return _restored(instrument, now_us) if stands.stopped_by == "carrier" else Step(stands)
+    if stands.stopped_by is not None:
+        return Step(stands)
+    before, call_ends_us = stands.state, stands.call_ends_us
+    return Step(Standing("cancel_only", call_ends_us=call_ends_us, stopped_by="carrier", state_before=before))
 
 
 def _restored(instrument: Instrument, now_us: int) -> Step:

@@ -33,7 +33,7 @@ left join lateral (
 _OF_SHARD = "where instrument.shard = $1 and not instrument.id = any($2::bigint[])"
 _OPEN_ORDERS = """
 select id, instrument_id, party_id, group_id, side, price_minor, quantity, open, time_in_force, market, post_only,
-    self_trade, expires_at, traits, fee_basis_points, fee_minimum_minor, account_id, proceeds_account_id, line_id,
+    self_trade, expires_at, traits, fee_basis_points, fee_minimum_minor, charges, account_id, proceeds_account_id, line_id,
     custody_id, payment_id, version, priority, created_at
 from open_order where instrument_id = any($1::bigint[]) order by priority, id
 """
@@ -137,13 +137,13 @@ _MODES = {str(each): each for each in SelfTrade}
 
 def _record(row: asyncpg.Record) -> Record:
     (order_id, instrument_id, party_id, group_id, side, price, quantity, left, time_in_force, market, post_only,
-     self_trade, expires_at, traits, basis_points, minimum, account_id, proceeds_id, line_id, custody_id, payment_id,
-     version, priority, created_at) = row  # fmt: skip
+     self_trade, expires_at, traits, basis_points, minimum, charges, account_id, proceeds_id, line_id, custody_id,
+     payment_id, version, priority, created_at) = row  # fmt: skip
     record = Record(
         order_id, party_id, group_id, _SIDES[side], price, quantity, left, _TIMES[time_in_force], post_only,
         _us(expires_at), priority, _MODES[self_trade], None, instrument_id, market, basis_points, minimum, account_id,
         proceeds_id, line_id, custody_id, payment_id, price, False, "open", None, version,
-        microseconds(created_at),
+        microseconds(created_at), charges=charges,
     )  # fmt: skip
     if traits is not None:
         restore_traits(record, traits)

@@ -36,7 +36,7 @@ def record_of(
         SELF_TRADES[command.self_trade], traits_of(command, now_us, linked_to), instrument.id, command.market,
         fee.basis_points, fee.minimum_minor, command.account_id, command.proceeds_account_id,
         command.line_id, command.custody_id, command.payment_id, limit_minor(command, instrument), False, "open", None,
-        1, now_us,
+        1, now_us, charges=command.charges,
     )  # fmt: skip
 
 

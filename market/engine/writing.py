@@ -23,18 +23,18 @@ from matching.orders import SelfTrade, Side
 NEWEST = SelfTrade.CANCEL_NEWEST
 _TERMS = (
     "id instrument_id party_id group_id side price_minor quantity {} time_in_force market post_only self_trade "
-    "expires_at traits fee_basis_points fee_minimum_minor account_id proceeds_account_id line_id custody_id "
+    "expires_at traits fee_basis_points fee_minimum_minor charges account_id proceeds_account_id line_id custody_id "
     "payment_id version priority"
 )
 _PARTS = {
     "journal": "seq party_id key body_hash command answer",
     "placed": _TERMS.format("open"),
     "gone": f"{_TERMS.format('filled')} state reason",
-    "changed": "id price_minor quantity open traits version priority",
-    "ended": "id price_minor quantity filled traits version priority state reason",
+    "changed": "id price_minor quantity open expires_at traits version priority",
+    "ended": "id price_minor quantity filled expires_at traits version priority state reason",
     "trade": "id instrument_id price_minor quantity buy_order_id sell_order_id buyer_id seller_id taker_side fee_minor",
     "delivery": "id carrier custody_id custody_account_id quantity money_account_id payment_id amount_minor fee_minor "
-    "proceeds_account_id receiver_line_id coin_account_id",
+    "proceeds_account_id receiver_line_id coin_account_id charge_minor",
     "instruction": "kind subject_id lane",
     "balance": "id change",
     "instrument": "id state paused_until call_ends_at stopped_by state_before rule_profile_id",
@@ -47,7 +47,7 @@ _PARTS = {
 _TYPES = {
     "key": "text", "body_hash": "bytea", "command": "bytea", "answer": "bytea", "side": "smallint",
     "time_in_force": "text", "market": "boolean", "post_only": "boolean", "self_trade": "text",
-    "expires_at": "timestamptz", "traits": "text", "state": "text", "reason": "text", "taker_side": "smallint",
+    "expires_at": "timestamptz", "traits": "text", "charges": "text", "state": "text", "reason": "text", "taker_side": "smallint",
     "carrier": "text", "kind": "text", "lane": "text", "paused_until": "timestamptz", "detail": "text",
     "plan": "text", "province": "text", "call_ends_at": "timestamptz", "stopped_by": "text", "state_before": "text",
 }  # fmt: skip
@@ -65,7 +65,7 @@ _LEASE = ("shard", "epoch", "stream_id", "last_seq", "last_trade", "last_link", 
 _AT = f"${_LEASE.index('at') + 1}::timestamptz"
 _ORDER = ", ".join(_TERMS.format("filled").split())
 _READ = ", ".join(_RARE.get(name, name) for name in _TERMS.format("filled").split())
-_RENEWED = {"price_minor", "quantity", "filled", "version", "priority"}
+_RENEWED = {"price_minor", "quantity", "filled", "expires_at", "version", "priority"}
 _MOVED = ", ".join(
     "new.traits::jsonb" if name == "traits" else f"{'new' if name in _RENEWED else 'old'}.{name}"
     for name in _TERMS.format("filled").split()
@@ -91,7 +91,7 @@ _STATEMENTS = {
     select {_READ}, state, reason, {_AT}, {_AT} from rows""",
     "changed": f"""
     update open_order old set price_minor = new.price_minor, quantity = new.quantity, open = new.open,
-        traits = new.traits::jsonb, version = new.version, priority = new.priority, updated_at = {_AT}
+        expires_at = new.expires_at, traits = new.traits::jsonb, version = new.version, priority = new.priority, updated_at = {_AT}
     from rows where old.id = new.id""",
     "ended": f"""
     delete from open_order old using rows where old.id = new.id
@@ -103,7 +103,8 @@ _STATEMENTS = {
         taker_side, fee_minor, at) select *, {_AT} from rows""",
     "delivery": f"""
     insert into delivery (id, carrier, custody_id, custody_account_id, quantity, money_account_id, payment_id,
-        amount_minor, fee_minor, proceeds_account_id, receiver_line_id, coin_account_id, status, created_at)
+        amount_minor, fee_minor, proceeds_account_id, receiver_line_id, coin_account_id, charge_minor, status,
+        created_at)
     select *, 'pending', {_AT} from rows""",
     "instruction": """
     insert into instruction (kind, subject_id, lane) select * from rows on conflict (kind, subject_id) do nothing""",
@@ -226,6 +227,7 @@ def _progress(records: Sequence[Record], progress: list[int]) -> list[Any]:
         [record.price for record in records],
         [record.quantity for record in records],
         progress,
+        _rare([None if record.expires_at is None else moment(record.expires_at) for record in records]),
         _rare([stored_traits(record) for record in records]),
         [record.version for record in records],
         [record.priority for record in records],
@@ -254,6 +256,7 @@ def _terms(records: Sequence[Record], progress: list[int]) -> list[Any]:
         _rare([None if record.traits is None else stored_traits(record) for record in records]),
         [record.fee_basis_points for record in records],
         [record.fee_minimum_minor for record in records],
+        _rare([record.charges for record in records]),
         [record.account_id for record in records],
         [record.proceeds_account_id for record in records],
         _rare([record.line_id for record in records]),

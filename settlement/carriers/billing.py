@@ -48,6 +48,7 @@ class BillPayment:
     amount_minor: int
     currency: str
     status: BillStatus
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,20 @@ class Billing:
         if len(found) > 1:
             raise CarrierMismatch(f"payments: {len(found)} payments under one id of ours.")
         return _payment(found[0]) if found else None
+
+    async def listed(self, since: datetime, until: datetime) -> AsyncIterator[BillPayment]:
+        """The payments first asked for in a span of time, oldest first, whatever became of them."""
+        span = {
+            "paymentCreationDate.gte": since.astimezone(UTC).isoformat(timespec="milliseconds"),
+            "paymentCreationDate.lte": until.astimezone(UTC).isoformat(timespec="milliseconds"),
+        }
+        async for document in self._listed(PAYMENTS, {**span, "order": "asc"}):
+            yield _payment(document)
+
+    async def refunds(self, payment_id: str) -> list[BillRefund]:
+        """All that was taken of a payment off the bill again."""
+        path = f"{REFUNDS}/{quote(payment_id, safe='')}/refunds"
+        return [_refund(document) async for document in self._listed(path, {})]
 
     async def refund(self, payment_id: str, external_id: str) -> BillRefund:
         """Take all of a charged payment off the bill again."""
@@ -188,6 +203,7 @@ def _payment(document: Mapping[str, Any]) -> BillPayment:
         amount_minor=_minor(charge),
         currency=reading.text(charge, "currency"),
         status=BillStatus(status),
+        created_at=reading.moment(document, "paymentCreationDate") if "paymentCreationDate" in document else None,
     )
 
 

@@ -24,6 +24,7 @@ from settlement.carriers.errors import (
 )
 from settlement.carriers.journal import LinePage
 from settlement.carriers.line_checks import LineChecks
+from settlement.carriers.line_usage import LineUsage
 from settlement.carriers.port import Capabilities
 from settlement.carriers.values import (
     Action,
@@ -48,10 +49,12 @@ Document = Mapping[str, Any]
 Found = TypeVar("Found", Movement, Reservation)
 
 
-class Carrier(LineChecks):
+class Carrier(LineChecks, LineUsage):
     """One carrier, over HTTP. Open it with `async with`, or call `aclose` when done."""
 
-    capabilities = Capabilities(codes=True, messages=True, sim_swap=True, transfers=True)
+    capabilities = Capabilities(
+        codes=True, messages=True, sim_swap=True, recycling=True, name_match=True, transfers=True
+    )
 
     def __init__(self, profile: CarrierProfile) -> None:
         self.profile = profile

@@ -6,11 +6,20 @@ later what became of a request, and sending a request again under it never does 
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from settlement.carriers.values import Action, ActionPage, Bucket, CarrierProfile, Movement, Push, Reservation
+from settlement.carriers.values import (
+    Action,
+    ActionPage,
+    Bucket,
+    CarrierProfile,
+    KycMatch,
+    Movement,
+    Push,
+    Reservation,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,10 @@ class Capabilities:
     """It texts notices."""
     sim_swap: bool
     """It says whether a SIM card was changed."""
+    recycling: bool
+    """It says whether a number was given to somebody else."""
+    name_match: bool
+    """It says whether a name and a document are those that a number is registered to."""
     transfers: bool
     """It moves data that nobody reserved, from one line to another."""
 
@@ -123,4 +136,12 @@ class CarrierPort(Protocol):
 
     async def sim_swapped(self, msisdn: str, max_age_hours: int) -> bool:
         """Whether the SIM card was changed within the last `max_age_hours` (1 to 2,400)."""
+        ...
+
+    async def number_recycled(self, msisdn: str, since: date) -> bool:
+        """Whether the number was given to another subscriber after the day `since`."""
+        ...
+
+    async def kyc_match(self, msisdn: str, name: str, id_document: str) -> KycMatch:
+        """Compare a name and a document number with the carrier's records; keep the outcome, never the input."""
         ...

@@ -6,17 +6,17 @@ remembers keys for a day) or ask with `payment`, `find_payment` and their like; 
 new key. Call it between database transactions, never inside one.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import stripe
 
 from settlement.payments import reading, statement
-from settlement.payments.classification import classify
-from settlement.payments.errors import ForgedEvent, PaymentMismatch, PaymentRefused, PaymentUnknown
+from settlement.payments.calling import PAGE
+from settlement.payments.checkouts import Checkouts
+from settlement.payments.errors import ForgedEvent, PaymentMismatch, PaymentRefused
 from settlement.payments.reading import REFERENCE, carries, expect
 from settlement.payments.refunds import listed_refunds, refunded_minor
 from settlement.payments.statement import StatementPage
@@ -25,7 +25,6 @@ from settlement.payments.values import (
     Dispute,
     Event,
     Payment,
-    PaymentSettings,
     PaymentStatus,
     Payout,
     PayoutAccount,
@@ -33,21 +32,13 @@ from settlement.payments.values import (
     Transfer,
     TransferReversal,
 )
-from settlement.payments.wire import Wire
 
-ATTEMPTS = 2
-"""The client sends once more, with the same key, when the connection or the provider failed."""
-PAUSE_SECONDS = 2
-"""The longest pause of the client between two attempts at this number of attempts, rounded up."""
-PAGE = 100
 EVENT_BYTES = 1_000_000
 WEBHOOK_TOLERANCE_SECONDS = 300
 ALREADY_DONE = frozenset({"payment_intent_unexpected_state", "charge_already_captured", "charge_already_refunded"})
 
 WHOLE: dict[str, list[str]] = {"expand": ["latest_charge", "latest_charge.refunds"]}
 """Ask for all that a `Payment` is read from."""
-
-T = TypeVar("T", bound=stripe.StripeObject)
 
 
 @dataclass(frozen=True)
@@ -74,29 +65,7 @@ class Wish:
         }
 
 
-Item = TypeVar("Item", bound=stripe.StripeObject)
-
-
-class Payments:
-    def __init__(self, settings: PaymentSettings, http_client: stripe.HTTPClient | None = None) -> None:
-        self._settings = settings
-        self._http = http_client or Wire(timeout=settings.timeout_seconds)
-        self._client = stripe.StripeClient(
-            settings.api_key,
-            base_addresses={"api": settings.api_base.rstrip("/")} if settings.api_base else {},
-            http_client=self._http,
-            max_network_retries=ATTEMPTS - 1,
-        )
-        self._api = self._client.v1
-
-    @property
-    def longest_call_seconds(self) -> int:
-        """No call lasts longer; a claim on a payment instruction must outlive it."""
-        return ATTEMPTS * self._settings.timeout_seconds + (ATTEMPTS - 1) * PAUSE_SECONDS
-
-    async def close(self) -> None:
-        await self._http.close_async()  # type: ignore[no-untyped-call]
-
+class Payments(Checkouts):
     async def create_customer(self, reference: str, key: str) -> str:
         params: Any = {"metadata": {REFERENCE: reference}}
         customer = await self._ask(self._api.customers.create_async(params, {"idempotency_key": key}))
@@ -443,43 +412,6 @@ class Payments:
             params = {"payment_intent": intent.id}
             refunds = [refund async for refund in self._pages(self._api.refunds.list_async, params)]
         return reading.payment_of(intent, refunded_minor(refunds))
-
-    async def _pages(
-        self,
-        list_page: Callable[[Any, Any], Awaitable[stripe.ListObject[Item]]],
-        params: Mapping[str, Any],
-        account: str | None = None,
-    ) -> AsyncIterator[Item]:
-        options = {"stripe_account": account} if account else {}
-        cursor: dict[str, str] = {}
-        while True:
-            page = await self._ask(list_page({"limit": PAGE, **params, **cursor}, options))
-            items, last_id = reading.page_of(page)
-            for item in items:
-                yield item
-            if last_id is None:
-                return
-            if cursor == {"starting_after": last_id}:
-                raise PaymentMismatch("the provider's list has no end")
-            cursor = {"starting_after": last_id}
-
-    async def _ask(self, call: Awaitable[T]) -> T:
-        answer: T = await self._answer(call)
-        if not isinstance(answer, stripe.StripeObject):
-            raise PaymentUnknown("unreadable answer: not an object")
-        return answer
-
-    async def _answer(self, call: Awaitable[Any]) -> Any:
-        """Every error of the client, of the wire and of the clock, in our own terms."""
-        try:
-            async with asyncio.timeout(self.longest_call_seconds):
-                return await call
-        except stripe.StripeError as error:
-            raise classify(error) from error
-        except TimeoutError as error:
-            raise PaymentUnknown("time-out") from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise PaymentUnknown(f"unreadable answer: {error!r}") from error
 
 
 def since_params(since: datetime | None, params: Mapping[str, Any] | None = None) -> dict[str, Any]:

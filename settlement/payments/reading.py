@@ -10,6 +10,8 @@ import stripe
 from settlement.payments.errors import PaymentMismatch
 from settlement.payments.values import (
     BalanceTransaction,
+    Checkout,
+    CheckoutStatus,
     Dispute,
     Event,
     Payment,
@@ -19,6 +21,7 @@ from settlement.payments.values import (
     PayoutStatus,
     Refund,
     RefundStatus,
+    SavedCard,
     Standing,
     Transfer,
     TransferReversal,
@@ -71,6 +74,36 @@ def payment_of(intent: stripe.PaymentIntent, refunded_minor: int) -> Payment:
 
 
 @checked
+def checkout_of(session: stripe.checkout.Session) -> Checkout:
+    if session.url is not None and not session.url.startswith(("https://", "http://")):
+        raise PaymentMismatch("the checkout is not a web address")
+    return Checkout(
+        id=_id(session.id, "cs_"),
+        status=CheckoutStatus(session.status or ""),
+        url=session.url,
+        payment_id=_id_of(session.payment_intent),
+        amount_minor=_count(session.amount_total),
+        currency=_currency(session.currency),
+        customer=_id_of(session.customer),
+        expires_at=moment(session.expires_at),
+        reference=_reference(session.metadata),
+    )
+
+
+@checked
+def saved_card_of(method: stripe.PaymentMethod) -> SavedCard:
+    card: Any = method.card
+    return SavedCard(
+        id=_id(method.id, "pm_", "card_", "src_"),
+        brand=_text(card.brand),
+        last4=_text(card.last4),
+        expiry_month=_count(card.exp_month),
+        expiry_year=_count(card.exp_year),
+        customer=_id_of(method.customer),
+    )
+
+
+@checked
 def refund_of(refund: stripe.Refund) -> Refund:
     return Refund(
         id=_id(refund.id, "re_", "pyr_"),
@@ -112,10 +145,14 @@ def _standing(status: str, gone: int, *, is_booked: bool) -> Standing:
 @checked
 def account_of(account: stripe.Account) -> PayoutAccount:
     due = account.requirements.currently_due if account.requirements else None
+    behind: Any = list(account.external_accounts.data) if account.external_accounts else []
+    usual = next((bank for bank in behind if bank.default_for_currency), behind[0] if behind else None)
     return PayoutAccount(
         id=_id(account.id, "acct_"),
         payouts_enabled=account.payouts_enabled is True,
         currently_due=tuple(str(field) for field in due or ()),
+        banks=tuple(_text(_optional(bank, "fingerprint") or bank.id) for bank in behind),
+        bank_last4=None if usual is None else _text(usual.last4),
     )
 
 

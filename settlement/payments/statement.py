@@ -49,6 +49,11 @@ class Line(msgspec.Struct, frozen=True, rename={"kind": "type"}):
             return self.source.payment_intent or self.source.id
         return self.source or self.id
 
+    @property
+    def source_id(self) -> str:
+        """The id of what it is about."""
+        return self.source.id if isinstance(self.source, Source) else self.source or self.id
+
 
 @dataclass(frozen=True, slots=True)
 class StatementPage:

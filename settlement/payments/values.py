@@ -92,6 +92,42 @@ class Refund:
     failure_reason: str | None = None
 
 
+class CheckoutStatus(StrEnum):
+    OPEN = "open"
+    COMPLETE = "complete"
+    """The payer is through with it; whether money came is the payment's matter."""
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A page of the provider's on which one payment is made with a new card."""
+
+    id: str
+    status: CheckoutStatus
+    url: str | None
+    """Where the payer goes, as long as it is open."""
+    payment_id: str | None
+    """The payment; none before the first card was tried."""
+    amount_minor: int
+    currency: str
+    customer: str | None
+    expires_at: datetime
+    reference: str
+
+
+@dataclass(frozen=True)
+class SavedCard:
+    """A card that a payer has saved at the provider."""
+
+    id: str
+    brand: str
+    last4: str
+    expiry_month: int
+    expiry_year: int
+    customer: str | None
+
+
 class Standing(StrEnum):
     """Where the money of a dispute, or of a refund that we did not ask for, is now."""
 
@@ -127,6 +163,10 @@ class PayoutAccount:
     payouts_enabled: bool
     currently_due: tuple[str, ...]
     """What the provider still wants to know, in its own words for fields."""
+    banks: tuple[str, ...] = ()
+    """What tells the bank accounts behind it from all others."""
+    bank_last4: str | None = None
+    """The last digits of the one that is paid by default."""
 
 
 @dataclass(frozen=True)

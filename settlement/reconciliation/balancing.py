@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import asyncpg
 
 from settlement.payments.port import Payments
-from settlement.reconciliation.comparing import Difference
+from settlement.reconciliation.differences import Difference
+from settlement.reconciliation.documents import OUTWARD
 from settlement.reconciliation.window import Window
 
 TRIES = 3
@@ -20,12 +21,13 @@ select asset.code as currency,
 from account join asset on asset.id = asset_id where asset.kind = 'money' group by asset.code order by 1
 """
 _LISTED = """
-select unit, sum(case when kind in ('transfer', 'refund', 'dispute') then -1 else 1 end * (coalesce(theirs, 0)
+select unit, sum(case when kind = any ($1) then -1 else 1 end * (coalesce(theirs, 0)
     - case when cause in ('missing_there', 'amount_differs', 'done_twice') then coalesce(ours, 0) else 0 end))::bigint
-from break_item where counterparty = 'provider' and status in ('open', 'explained') and cause <> 'balance_differs'
+from break_item where counterparty = 'provider' and status in ('open', 'explained')
+    and cause not in ('balance_differs', 'ledger_differs') and kind not like 'dispute_fee%'
 group by unit
 """
-"""What the listed breaks take from the provider's side or add to it; what was adjusted is in our books."""
+"""What the listed breaks take from the provider's side or add to it; what was adjusted is in our books, fees apart."""
 _FEES = """
 select coalesce(sum(fees), 0)::bigint from (
     select sum(fee) as fees from theirs where at >= $1
@@ -50,6 +52,7 @@ where available + held <> 0 and (
     or account.kind = 'card' and exists (
         select from payment where payment.account_id = account.id
             and status in ('voided', 'declined', 'succeeded', 'refunded'))
+    or account.kind = 'buy_in' and exists (select from buy_in where account_id = account.id and status = 'ended')
     or account.kind = 'custody' and exists (
         select from custody where custody.account_id = account.id and status in ('released', 'refused'))
 )
@@ -106,7 +109,7 @@ async def with_provider(
         held = await payments.balance()
         if books == await connection.fetch(_BOOKS):
             break
-    listed = dict(await connection.fetch(_LISTED))
+    listed = dict(await connection.fetch(_LISTED, list(OUTWARD)))
     fees = await connection.fetchval(_FEES, window.since, window.day)
     booked = await connection.fetchval(_FEES_BOOKED, currency)
     return [

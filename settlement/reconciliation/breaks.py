@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from settlement.reconciliation.comparing import CARRIER_OURS, DOCUMENTED, PROVIDER_OURS, Difference
+from settlement.reconciliation.differences import Difference
+from settlement.reconciliation.documents import DOCUMENTED, ours_for
 from settlement.reconciliation.window import Window
 
 BOUND = timedelta(days=1)
@@ -21,7 +22,8 @@ select $1, kind, subject, subject_id, cause, detail, unit, at, ours, theirs, $2,
     $11::bigint[]
 ) as found (kind, subject, subject_id, cause, detail, unit, at, ours, theirs)
 on conflict (counterparty, subject, kind, cause) do update set
-    last_run_id = excluded.last_run_id, detail = excluded.detail, ours = excluded.ours, theirs = excluded.theirs,
+    last_run_id = excluded.last_run_id, subject_id = excluded.subject_id, detail = excluded.detail,
+    ours = excluded.ours, theirs = excluded.theirs,
     status = case when break_item.status = 'closed' or (break_item.ours, break_item.theirs)
         is distinct from (excluded.ours, excluded.theirs) then 'open' else break_item.status end,
     ended_at = case when break_item.status = 'closed' or (break_item.ours, break_item.theirs)
@@ -44,8 +46,12 @@ with opened as (
     from instruction join wanted using (kind, subject_id) where kind <> all ($6)
 ), agreed as (
     select opened.id from opened join owned using (kind, subject_id) left join said using (kind, subject_id)
-    where owned.state = 'moved' and coalesce(said.amount, opened.theirs) = coalesce(owned.amount, said.amount, theirs)
-        or owned.state = 'undone' and coalesce(said.amount, opened.theirs, 0) = 0
+    where owned.state in ('moved', 'idle')
+            and coalesce(said.amount, opened.theirs) = coalesce(owned.amount, said.amount, theirs)
+        or owned.state = 'undone' and (coalesce(said.amount, opened.theirs, 0) = 0 or exists (
+            select from theirs back where back.kind = opened.kind || '_returned'
+                and back.subject_id = opened.subject_id and back.amount = opened.theirs
+        ))
 )
 update break_item set status = 'closed', ended_at = now(), last_run_id = $2
 from opened where break_item.id = opened.id and (
@@ -80,9 +86,8 @@ async def close(
     It needs the counterparty's lines in ``theirs``, so a run that has them. Of the
     ``causes`` this run has seen all that there are, whatever their time.
     """
-    ours = PROVIDER_OURS if counterparty == "provider" else CARRIER_OURS
     values = (counterparty, run_id, window.since, window.until, list(causes), list(DOCUMENTED))
-    return int((await connection.execute(_CLOSE.format(ours=ours), *values)).split()[-1])
+    return int((await connection.execute(_CLOSE.format(ours=ours_for(counterparty)), *values)).split()[-1])
 
 
 async def escalate(connection: asyncpg.Connection, now: datetime) -> int:

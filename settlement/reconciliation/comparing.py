@@ -1,95 +1,43 @@
-"""Both sides of a day compared by the database: one join over all of it, and a row for each thing that is not alike.
-
-``ours`` is what our documents say of each thing that moves something outside: how much,
-and whether it has moved (``moved``), may yet (``open``), or never will (``undone``).
-"""
+"""Both sides of a day compared by the database: one join over all of it, and a row for each thing that is not alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from settlement.ledger import Kind
+from settlement.reconciliation import booked
+from settlement.reconciliation.differences import Difference
+from settlement.reconciliation.documents import BILL_OURS, BILLS, CARRIER_OURS, DOCUMENTED, PREFIXES, PROVIDER_OURS
 from settlement.reconciliation.window import MARGIN, Window
-
-CAUSES = {
-    "missing_there": "we have it, they do not",
-    "missing_here": "they have it, we do not",
-    "amount_differs": "both have it, with different amounts",
-    "status_differs": "both have it, and disagree how it ended",
-    "done_twice": "they did it more than once",
-    "in_flight": "it has not ended yet",
-    "not_compared": "they could not be asked",
-    "unreadable": "a line of theirs makes no sense",
-    "ledger_differs": "our documents and our ledger disagree",
-    "not_cleared": "an account that should be empty again is not",
-    "custody_lapsed": "the reservation has run out and our books still hold it",
-    "balance_differs": "what they hold for us is not what our books and the listed breaks come to",
-}
-
-CARRIER_OURS = """
-    select 'deliver' as kind, id as subject_id, quantity as amount,
-        case when status in ('settled', 'delivered') then 'moved' when status = 'refunded' then 'undone' else 'open'
-            end as state,
-        coalesce(delivered_at, ended_at) as at, created_at, status, reason, carrier as lane
-    from delivery where carrier is not null
-    union all
-    select 'redeem', id, coins, case status when 'done' then 'moved' when 'refused' then 'undone' else 'open' end,
-        ended_at, created_at, status, reason, carrier from redemption
-    union all
-    select 'handout', id, amount_mb, case status when 'done' then 'moved' when 'refused' then 'undone' else 'open' end,
-        ended_at, created_at, status, reason, carrier from handout
-"""
-_INSTRUCTED = """
-    select instruction.kind, instruction.subject_id, {amount} as amount, case instruction.status
-            when 'done' then 'moved' when 'refused' then 'undone' else 'open' end as state,
-        instruction.ended_at as at, instruction.created_at, instruction.status, instruction.reason,
-        instruction.lane as lane
-    from instruction {join} where instruction.kind {kinds}
-"""
-PROVIDER_OURS = f"""
-    select 'payment' as kind, payment.id as subject_id,
-        case when captured_minor > 0 then captured_minor else amount_minor end as amount,
-        case when captured_minor > 0 then 'moved' when payment.status in ('voided', 'declined') then 'undone'
-            else 'open' end as state,
-        coalesce(capture.ended_at, brought.at, payment.created_at) as at, payment.created_at, payment.status,
-        payment.reason, 'provider' as lane
-    from payment
-    left join instruction capture on capture.kind = 'capture' and capture.subject_id = payment.id
-    left join posting brought on brought.kind = {int(Kind.TOPPED_UP)} and brought.reference = 'pay_' || payment.id
-        and brought.account_id = payment.account_id
-    union all {
-    _INSTRUCTED.format(
-        amount="payment.refunded_minor",
-        join="join payment on payment.id = instruction.subject_id",
-        kinds="= 'refund'",
-    )
-} union all {
-    _INSTRUCTED.format(
-        amount="payout.amount_minor",
-        join="join payout on payout.id = instruction.subject_id",
-        kinds="in ('transfer', 'reverse')",
-    )
-}
-"""  # noqa: S608 - the text is our own
-
-DOCUMENTED = ("deliver", "redeem", "handout", "payment", "refund", "transfer", "reverse")
-"""The kinds above. Of every other kind the instruction itself is the only document."""
 
 _NAMED = """
 update theirs set subject_id = payment.id from payment
-where theirs.subject_id is null and theirs.kind in ('payment', 'refund', 'dispute')
-    and payment.provider_id = theirs.name
+where theirs.subject_id is null and theirs.kind = 'payment' and payment.provider_id = theirs.name;
+update theirs set subject_id = clawback.id from clawback
+where theirs.subject_id is null and (theirs.kind like 'dispute%' or theirs.kind like 'refund_outside%')
+    and clawback.provider_id = theirs.name;
+insert into theirs
+select slice, case when fee > 0 then 'dispute_fee' else 'dispute_fee_returned' end, subject_id, name, abs(fee), 0,
+    unit, at
+from theirs where kind in ('dispute', 'dispute_returned') and fee <> 0;
+update break_item set subject_id = clawback.id from clawback
+where break_item.counterparty = 'provider' and break_item.status = 'open' and break_item.subject_id is null
+    and break_item.subject = clawback.provider_id
 """
+"""What carries no name of ours is known by the provider's own, also when we heard of it only after it was listed."""
 
 _UNBUNDLE = """
 insert into theirs
 select slice, 'deliver', member.delivery_id, '', member.quantity, 0, unit, at
 from theirs join bundle_member member on member.bundle_id = theirs.subject_id where theirs.kind = 'bundle';
+insert into theirs
+select slice, 'reversal', member.delivery_id, '', member.quantity, 0, unit, at
+from theirs join bundle on bundle.id = theirs.subject_id and bundle.quantity = theirs.amount
+join bundle_member member on member.bundle_id = bundle.id where theirs.kind = 'bundle_reversal';
 delete from theirs using bundle
-where theirs.kind = 'bundle' and bundle.id = theirs.subject_id and bundle.quantity = theirs.amount
+where theirs.kind in ('bundle', 'bundle_reversal') and bundle.id = theirs.subject_id
+    and bundle.quantity = theirs.amount
 """
 """One call that moved several trades is as many movements; it is left as it is only when its sum is another."""
 
@@ -143,6 +91,42 @@ where unlike.theirs is not null and unlike.state is null and unlike.kind <> all 
 """
 """A kind without a document of its own: what is known is whether it was to be done, not how much."""
 
+_UNDONE_THERE = """
+delete from unlike one using theirs other
+where one.theirs = other.amount and one.subject_id = other.subject_id
+    and (one.kind || '_returned' = other.kind and one.state = 'undone'
+        or one.kind in ('dispute_fee', 'dispute_fee_returned') and one.state is null
+            and other.kind in ('dispute_fee', 'dispute_fee_returned') and one.kind <> other.kind)
+"""
+"""What they did and took back before we had booked it."""
+
+_NAME = """
+update unlike set name = clawback.provider_id from clawback
+where clawback.id = unlike.subject_id and (unlike.kind like 'dispute%' or unlike.kind like 'refund_outside%')
+"""
+"""A clawback is listed under the provider's name, as it is when we have not heard of it yet."""
+
+_REMEMBER = """
+insert into early_line (counterparty, kind, subject_id, amount, at)
+select $1, kind, subject_id, theirs, said_at from unlike
+where state = 'moved' and theirs = ours and subject_id is not null and said_at >= $2 and said_at < $3
+    and (owned_at >= $3 and said_at < $3 - $4::interval or owned_at < $2 and said_at >= $2 + $4::interval)
+on conflict (counterparty, kind, subject_id) do update set amount = excluded.amount, at = excluded.at
+"""
+"""Lines that a run of their document's own day will not read again."""
+
+_FORGET = """
+delete from unlike using early_line line
+where unlike.theirs is null and unlike.state = 'moved' and line.counterparty = $1 and line.kind = unlike.kind
+    and line.subject_id = unlike.subject_id and line.amount = unlike.ours
+"""
+_FORGET_LISTED = """
+delete from unlike using break_item line
+where unlike.theirs is null and unlike.state = 'moved' and line.counterparty = $1 and line.kind = unlike.kind
+    and line.subject_id = unlike.subject_id and line.theirs = unlike.ours and (line.at < $2 or line.at >= $3)
+"""
+"""What a run of another day has seen on the other side before our books had it, or knew how it ended."""
+
 _FOUND = """
 select kind, subject_id, name, ours, theirs, coalesce(unit, $3) as unit, coalesce(said_at, owned_at, created_at) as at,
     status, reason, case
@@ -156,7 +140,8 @@ select kind, subject_id, name, ours, theirs, coalesce(unit, $3) as unit, coalesc
     end as cause
 from unlike
 where (theirs is null and coalesce(owned_at, created_at) < $2)
-    or (theirs is not null and said_at >= $1 and said_at < $2 and (state = 'moved' and theirs = ours) is not true
+    or (theirs is not null and said_at >= $1 and said_at < $2
+        and (state in ('moved', 'idle') and theirs = ours) is not true
         and not (theirs = 0 and coalesce(state, 'undone') = 'undone'))
 order by kind, subject_id, name
 """
@@ -170,55 +155,11 @@ select count(*) as documents, coalesce(sum(amount), 0)::bigint as ours from ({ou
 where lane = $1 and state = 'moved' and at >= $2 and at < $3
 """
 
-_LEDGER = """
-with booked as (
-    select substr(reference, 5)::bigint as id, available_change as amount from posting
-    where kind = $4 and at >= $2::timestamptz - $5::interval and at < $3::timestamptz + $5::interval
-        and reference ~ '^trd_[0-9]{1,18}$' and account_id in (
-            select account.id from account join asset on asset.id = asset_id
-            where account.kind = 'carrier' and asset.carrier = $1
-        )
-)
-select delivery.id as subject_id, quantity as ours, booked.amount as booked, ended_at as at, delivery.status
-from (select * from delivery where carrier = $1 and status = 'settled' and ended_at >= $2 and ended_at < $3) delivery
-left join booked using (id) where booked.amount is distinct from quantity
-"""
-"""The third way: what was settled that day beside what the ledger says left for that carrier."""
-
 _LAPSED = """
 select custody.id as subject_id, available + held as ours, expires_at as at, status
 from custody join account on account.id = account_id
 where custody.carrier = $1 and status in ('reserved', 'releasing') and expires_at < $2 and available + held > 0
 """
-
-PREFIXES = {
-    "deliver": "trd",
-    "bundle": "bundle",
-    "redeem": "red",
-    "handout": "han",
-    "payment": "pay",
-    "refund": "pay",
-    "dispute": "pay",
-    "transfer": "wdr",
-    "reverse": "wdr",
-    "custody": "cus",
-    "settled": "trd",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that is not alike. ``ours`` and ``theirs`` are MB or minor units, as ``unit`` says."""
-
-    kind: str
-    subject: str
-    subject_id: int | None
-    cause: str
-    detail: str
-    unit: str
-    at: datetime
-    ours: int | None = None
-    theirs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,19 +175,25 @@ class Compared:
 
 
 async def with_carrier(connection: asyncpg.Connection, code: str, window: Window) -> Compared:
-    """The carrier's journal, which lies in ``theirs``, beside our deliveries, redemptions and handouts."""
+    """The carrier's journal, which lies in ``theirs``, beside our deliveries, redemptions, handouts and reversals."""
     await connection.execute(_UNBUNDLE)
     compared = await _compare(connection, CARRIER_OURS, code, window, "MB")
-    booked = await connection.fetch(_LEDGER, code, window.since, window.until, int(Kind.SETTLED), MARGIN)
     lapsed = await connection.fetch(_LAPSED, code, window.now)
-    more = [*(_not_booked(row) for row in booked), *(_lapsed(row) for row in lapsed)]
-    return _with(compared, more)
+    not_booked = await booked.with_carrier(connection, code, window)
+    return _with(compared, [*not_booked, *(_lapsed(row) for row in lapsed)])
 
 
 async def with_provider(connection: asyncpg.Connection, window: Window, currency: str) -> Compared:
-    """The provider's books, which lie in ``theirs``, beside our payments, refunds and withdrawals."""
+    """The provider's books, which lie in ``theirs``, beside our payments, refunds, clawbacks and withdrawals."""
     await connection.execute(_NAMED)
-    return await _compare(connection, PROVIDER_OURS, "provider", window, currency)
+    compared = await _compare(connection, PROVIDER_OURS, "provider", window, currency)
+    return _with(compared, await booked.with_provider(connection, window, currency))
+
+
+async def with_bills(connection: asyncpg.Connection, code: str, window: Window, currency: str) -> Compared:
+    """A carrier's phone bills, which lie in ``theirs``, beside what our members paid on them."""
+    compared = await _compare(connection, BILL_OURS, code + BILLS, window, currency)
+    return _with(compared, await booked.with_bills(connection, code, window, currency))
 
 
 async def _compare(connection: asyncpg.Connection, ours: str, lane: str, window: Window, unit: str) -> Compared:
@@ -256,6 +203,11 @@ async def _compare(connection: asyncpg.Connection, ours: str, lane: str, window:
     await connection.execute(_LOOK_UP.format(ours=ours))
     await connection.execute(_LOOK_UP_BUNDLE)
     await connection.execute(_LOOK_UP_INSTRUCTION, list(DOCUMENTED))
+    await connection.execute(_UNDONE_THERE)
+    await connection.execute(_NAME)
+    await connection.execute(_REMEMBER, lane, since, until, MARGIN)
+    await connection.execute(_FORGET, lane)
+    await connection.execute(_FORGET_LISTED, lane, since, until)
     found = await connection.fetch(_FOUND, since, until, unit)
     totals = await connection.fetchrow(_TOTALS, since, until)
     own = await connection.fetchrow(_OWN_TOTALS.format(ours=ours), lane, since, until)
@@ -284,7 +236,7 @@ def _difference(row: Any, window: Window) -> Difference:
 
 
 def _subject(row: Any) -> str:
-    if row["subject_id"] is None:
+    if row["name"] is not None:
         return str(row["name"])
     return f"{PREFIXES.get(row['kind'], row['kind'])}_{row['subject_id']}"
 
@@ -298,12 +250,6 @@ def _detail(row: Any, window: Window) -> str:
     else:
         words = f"{row['status']} here"
     return f"{words}: {row['reason']}" if row["reason"] else words
-
-
-def _not_booked(row: Any) -> Difference:
-    detail = "settled, and not in the ledger" if row["booked"] is None else f"the ledger says {row['booked']}"
-    subject = f"trd_{row['subject_id']}"
-    return Difference("settled", subject, row["subject_id"], "ledger_differs", detail, "MB", row["at"], row["ours"])
 
 
 def _lapsed(row: Any) -> Difference:

@@ -11,8 +11,10 @@ from settlement.carriers.client import Carrier
 from settlement.carriers.errors import CarrierMismatch
 from settlement.carriers.journal import Line, LinePage, Quantity
 from settlement.carriers.port import CarrierPort
+from settlement.carriers.values import REVERSAL
 from settlement.payments.port import Payments
 from settlement.payments.statement import Line as StatementLine
+from settlement.reconciliation.documents import OUTWARD
 from settlement.reconciliation.window import Window
 
 PAGE = 1000
@@ -35,13 +37,15 @@ PROVIDER_KINDS = {
     "payment": "payment",
     "refund": "refund",
     "payment_refund": "refund",
-    "refund_failure": "refund",
+    "refund_failure": "refund_returned",
     "transfer": "transfer",
     "transfer_refund": "reverse",
     "adjustment": "dispute",
     "stripe_fee": "fee",
 }
 """What the provider's kinds of line are about. A kind that is not here is somebody's break."""
+REVERSALS = {"deliver": "reversal"}
+"""What a carrier's taking back of a movement is called, where it isn't just that."""
 SET_ASIDE = frozenset({"reserve", "release"})
 """What sets data aside or gives it back moves nothing from one line to another."""
 
@@ -82,7 +86,7 @@ class Gatherer:
         return self.gathered
 
     async def _each(self, window: Window, read: Callable[[int, tuple[datetime, datetime]], Awaitable[None]]) -> None:
-        await self.connection.execute(_MAKE)
+        await self.empty()
         places = asyncio.Semaphore(AT_ONCE)
 
         async def one(number: int, span: tuple[datetime, datetime]) -> None:
@@ -110,7 +114,7 @@ class Gatherer:
                 if total not in {None, page.total_count} or (not len(page) and offset < page.total_count):
                     break
                 total = page.total_count
-                await self._write(_from_journal(number, self.mark, page.lines))
+                await self.write(_from_journal(number, self.mark, page.lines))
                 found += page.unreadable
                 offset += len(page)
             if total is not None and offset == total:
@@ -124,13 +128,18 @@ class Gatherer:
         after: str | None = None
         while True:
             page = await payments.statement_page(*span, after)
-            await self._write(_from_statement(number, self.mark, page.lines))
+            await self.write(_from_statement(number, self.mark, page.lines))
             self.gathered.unreadable += page.unreadable
             if page.last_id is None or page.last_id == after:
                 return
             after = page.last_id
 
-    async def _write(self, records: Iterable[Record]) -> None:
+    async def empty(self) -> None:
+        """Make the table anew: what another counterparty has said is done with."""
+        await self.connection.execute(_MAKE)
+
+    async def write(self, records: Iterable[Record]) -> None:
+        """Put lines into the table; one writes at a time."""
         async with self._writing:
             await self.connection.copy_records_to_table("theirs", records=records, columns=COLUMNS)
 
@@ -152,21 +161,37 @@ def _from_journal(number: int, mark: str, lines: Iterable[Line]) -> Iterator[Rec
     for line in lines:
         named = _subject(prefix, line.external_id)
         if named is not None and named[0] not in SET_ASIDE:
-            yield number, named[0], named[1], "", line.amount.amount, 0, "MB", line.at
+            kind = named[0] if line.kind != REVERSAL else REVERSALS.get(named[0], f"{named[0]}_reversal")
+            yield number, kind, named[1], "", line.amount.amount, 0, "MB", line.at
 
 
 def _from_statement(number: int, mark: str, lines: Iterable[StatementLine]) -> Iterator[Record]:
     """Every line: all that moved our balance is our business. Amounts are what our side calls positive."""
     prefix = f"sf-{mark}-"
     for line in lines:
-        kind, subject_id = PROVIDER_KINDS.get(line.kind, line.kind), None
-        named = _subject(prefix, line.reference)
-        if named is not None and kind in {"payment", "refund", "transfer", "reverse"}:
-            subject_id = named[1]
-            kind = named[0] if named[0] not in {"top_up", "card_hold"} else "payment"
-        amount = -line.amount if kind in {"transfer", "dispute"} or kind.startswith("refund") else line.amount
+        kind, subject_id, name = *_known_as(line, _subject(prefix, line.reference)), line.about
+        if subject_id is None and kind != "payment":
+            name = line.source_id
+        amount = -line.amount if kind in OUTWARD else line.amount
         at = datetime.fromtimestamp(line.created, UTC)
-        yield number, kind, subject_id, line.about, amount, line.fee, line.currency.upper(), at
+        yield number, kind, subject_id, name, amount, line.fee, line.currency.upper(), at
+
+
+def _known_as(line: StatementLine, named: tuple[str, int] | None) -> tuple[str, int | None]:
+    """What a line of the provider's is about, and which of ours, if it carries a name of ours.
+
+    What goes the other way again is a thing of its own: a refund that failed, a dispute that was won.
+    """
+    kind = PROVIDER_KINDS.get(line.kind, line.kind)
+    if kind == "dispute":
+        return (kind if line.amount < 0 else "dispute_returned"), None
+    if kind not in {"payment", "refund", "refund_returned", "transfer", "reverse"}:
+        return kind, None
+    if named is None:
+        return kind.replace("refund", "refund_outside"), None
+    if named[0] in {"top_up", "card_hold"}:
+        return "payment", named[1]
+    return named[0] + kind.removeprefix("refund") if kind == "refund_returned" else named[0], named[1]
 
 
 def _subject(prefix: str, name: str | None) -> tuple[str, int] | None:

@@ -11,8 +11,10 @@ import msgspec
 
 from settlement.carriers.errors import CarrierError
 from settlement.payments.errors import PaymentError
-from settlement.reconciliation import balancing, breaks, comparing
-from settlement.reconciliation.comparing import Compared, Difference
+from settlement.reconciliation import balancing, bills, breaks, comparing
+from settlement.reconciliation.comparing import Compared
+from settlement.reconciliation.differences import Difference
+from settlement.reconciliation.documents import BILLS
 from settlement.reconciliation.gathering import Gathered, Gatherer
 from settlement.reconciliation.window import Window
 from settlement.steps import Outside, masked
@@ -114,6 +116,7 @@ class Run:
         """Compare the day with every carrier, the provider and our own accounts, or with one carrier alone."""
         carriers = sorted(self.outside.carriers) if scope == ALL else [scope]
         parts = [await self._with_carrier(code) for code in carriers]
+        parts += [await self._with_bills(code) for code in carriers if code in self.outside.billing]
         if scope == ALL:
             parts += [await self._with_provider(), await self._with_ledger()]
         escalated = await breaks.escalate(self.connection, self.window.now)
@@ -130,6 +133,17 @@ class Run:
         found = [*compared.differences, *_unreadable(gathered, self.window)]
         closed = await self._write(code, found, CARRIER_STATES)
         return Part(_total(code, compared, found), found, closed)
+
+    async def _with_bills(self, code: str) -> Part:
+        name = code + BILLS
+        try:
+            gatherer = Gatherer(self.connection, self.outside.mark)
+            await bills.gather(gatherer, code, self.outside.billing[code], self.window)
+        except CarrierError as error:
+            return await self._not_compared(name, str(error))
+        compared = await comparing.with_bills(self.connection, code, self.window, self.currency)
+        closed = await self._write(name, compared.differences, ())
+        return Part(_total(name, compared, compared.differences), compared.differences, closed)
 
     async def _with_provider(self) -> Part:
         try:

@@ -75,6 +75,21 @@ class BreakRow(Base):
     ended_at: Mapped[datetime | None]
 
 
+class EarlyLineRow(Base):
+    """A line of the other side's that agrees with a document of ours which is dated another day.
+
+    The run of the document's own day does not read it again, and finds here that it was seen.
+    """
+
+    __tablename__ = "early_line"
+
+    counterparty: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    amount: Mapped[int]
+    at: Mapped[datetime]
+
+
 class AdjustmentRow(Base):
     """A correction of the books by hand: one officer proposes it, another confirms it, and only then money moves.
 

@@ -55,7 +55,11 @@ class Person:
         """Fill in the ticket of the open instrument page and send it; gives the order's public id."""
         page = self.page
         await page.locator(f"label:has(#ticket-side-{side})").click()
-        await page.fill("#ticket-lots", str(lots))
+        if await page.locator("#ticket-amount").count():
+            coins = page.url.partition("?")[0].endswith("/COIN")
+            await page.fill("#ticket-amount", str(lots * 100) if coins else f"{lots // 10}.{lots % 10}")
+        else:
+            await page.fill("#ticket-lots", str(lots))
         await page.fill("#ticket-price", price)
         if card is not None:
             await page.locator("label:has(#ticket-payment-card)").click()

@@ -14,7 +14,7 @@ async def a_seller(browser: Browser, market: Running, viewport: dict[str, int]) 
     """The seller of the demonstration at the ticket of their own data, about to sell."""
     person = await arrive(browser, market, viewport=viewport)
     await person.sign_in(SELLER[2])
-    await person.open(f"/instruments/CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}")
+    await person.open(f"/instruments/CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}?mode=pro")
     await person.page.locator("label:has(#ticket-side-sell)").click()
     return person
 

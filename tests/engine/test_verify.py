@@ -58,6 +58,10 @@ BREACHES = {
             values (1, 'd', 'top_up', 1, 10, 10, 'CNY', 'card', 'succeeded') returning id)
         insert into clawback (provider_id, kind, payment_id, amount_minor, status)
         select 'dp_1', 'dispute', id, 10, 'gone' from paid""",
+    "T17": """insert into reopening (trade_id, cause, amount_minor, detail, status, ended_at)
+        select max(id), 'case_decided', 5, '', 'settled', now() from delivery""",
+    "G1": """with made as (insert into account (party_id, asset_id, kind) values (1, 1, 'tank') returning id)
+        insert into tank_deposit (custody_id, party_id, asset_id, amount_mb) select id, 1, 1, 100 from made""",
     "T15": "insert into buy_in (trade_id, charges_seller) select max(id), false from delivery",
     "S7": "insert into receipt (trade_id, side, steps) values (1, 'buy', 3)",
     "C1": """with lapsed as (insert into lapsed_reservation (custody_id, carrier, said, missing_mb, noticed_at)
@@ -66,6 +70,12 @@ BREACHES = {
     "L12": """insert into adjustment (key, category, source, target, amount_minor, currency, reason, status,
         proposed_by, decided_by)
         values ('k', 'correction', 'provider', 'suspense', 5, 'CNY', 'because', 'booked', 1, 2)""",
+    "L10": """insert into reconciliation (day, scope, status, totals) values (current_date, 'all', 'done',
+        '[{"counterparty": "provider", "balances": [{"currency": "CNY", "provider": 5, "unexplained": -7}]}]')""",
+    "L11": """with kept as (insert into account (party_id, asset_id, kind, available) values (1, 1, 'suspense', 7)
+            returning id)
+        insert into posting (transfer_id, account_id, kind, reference, available_change, held_change, at)
+        select -1, id, 90, 'adj_1', 7, 0, now() - interval '5 days' from kept""",
     "T8": """with sold as (insert into custody (party_id, key, line_id, account_id, carrier, bucket_id, quantity_mb,
             status, expires_at) values (1, 'k', 1, 1, 'CMCC', 'b', 1, 'reserved', now()) returning id)
         update delivery set custody_id = (select id from sold)""",

@@ -11,10 +11,12 @@ import pytest
 from pwdlib import PasswordHash
 from sqlalchemy import update
 
-from market import parties, tickets
+from market import codes, parties, tickets
+from market.codes import WrongCode, send_code
 from market.limits import LimitReached
-from market.parties import WrongCode, WrongPassword, line_or_invitation, send_code, sign_in
+from market.parties import WrongPassword, line_or_invitation
 from market.refusals import BadInput, Forbidden, NotFound, NotSignedIn, Unavailable
+from market.signing_in import sign_in
 from market.tables import LineRow, OfficerRow
 from market.tickets import Ticket
 from market.venue import Venue
@@ -198,25 +200,6 @@ async def test_a_suspended_line_is_not_let_in(town: Town) -> None:
             await parties.line_row(session, member, line.id)
 
 
-@pytest.mark.parametrize(("absent_days", "let_in"), [(59, True), (61, False), (1_000, False)])
-async def test_a_number_that_may_have_changed_hands_opens_no_former_owners_wallet(
-    town: Town, absent_days: int, *, let_in: bool
-) -> None:
-    number = await town.line()
-    member = await town.enter(number)
-    last_here = datetime.now(UTC) - timedelta(days=absent_days)
-    async with town.venue.sessions.begin() as session:
-        await session.execute(update(LineRow).where(LineRow.party_id == member.party_id).values(verified_at=last_here))
-    await town.line(number=number, sim_changed_at=(datetime.now(UTC) - timedelta(days=50)).isoformat())
-
-    if let_in:
-        assert await town.enter(number) == member
-        return
-    with pytest.raises(Forbidden) as caught:
-        await town.enter(number)
-    assert caught.value.code == "sim_changed"
-
-
 async def test_a_long_absence_alone_locks_nobody_out(town: Town) -> None:
     number = await town.line()
     member = await town.enter(number)
@@ -252,7 +235,7 @@ async def test_one_client_cannot_text_the_whole_country(town: Town) -> None:
         *(send_code(town.venue, number, client) for number in numbers), return_exceptions=True
     )
 
-    assert sum(isinstance(answer, str) for answer in answers) == parties.CODES_OF_A_CLIENT.count
+    assert sum(isinstance(answer, str) for answer in answers) == codes.CODES_OF_A_CLIENT.count
     assert sum(isinstance(answer, LimitReached) for answer in answers) == 10
 
 
@@ -263,7 +246,7 @@ async def test_a_prefix_whose_codes_nobody_enters_is_stopped(town: Town) -> None
         *(send_code(town.venue, number, secrets.token_hex(8)) for number in numbers), return_exceptions=True
     )
 
-    assert sum(isinstance(answer, str) for answer in answers) == parties.CODES_OF_A_PREFIX.count
+    assert sum(isinstance(answer, str) for answer in answers) == codes.CODES_OF_A_PREFIX.count
 
 
 async def test_twenty_at_once_make_one_party_of_a_new_number(town: Town) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from market import wallet
 from market.keys import check_key
@@ -203,6 +204,12 @@ async def test_an_answer_that_is_lost_is_told_as_not_known_and_found_again(town:
     assert made.status == "unknown"
     assert await money_of(town, member) == (500, 0)
 
+    assert (await wallet.top_up(town.venue, member, 1_000, VISA, key)).status == "unknown", "it may still arrive"
+    async with town.venue.sessions.begin() as session:
+        await session.execute(text("update instruction set last_sent_at = now() - interval '2 minutes'"))
+    await wallet.top_up(town.venue, member, 1_000, VISA, key)
+    async with town.venue.sessions.begin() as session:
+        await session.execute(text("update instruction set not_before = now() where status = 'ready'"))
     assert (await wallet.top_up(town.venue, member, 1_000, VISA, key)).status == "succeeded"
     assert await money_of(town, member) == (1_500, 0)
     await town.assert_books_agree()

@@ -11,7 +11,9 @@ import httpx
 from sqlalchemy import text
 
 from market.assets import asset_id
-from market.parties import Member, send_code, sign_in
+from market.codes import send_code
+from market.parties import Member
+from market.signing_in import sign_in
 from market.venue import Venue
 from settlement import accounts
 from settlement.ledger import Kind

@@ -126,3 +126,25 @@ def test_a_table_is_drawn_as_it_was_read() -> None:
     """)
 
     assert drawn(a_book(text)) == text
+
+
+def test_a_renewed_order_keeps_its_place_and_ends_at_its_new_time_alone() -> None:
+    book = a_book("sell 101 | #1 5")
+    order = an_order(2, "sell 5 at 101")
+    order.time_in_force, order.expires_at = GTD, 100
+    book.place(order)
+    book.place(an_order(3, "sell 5 at 101"))
+
+    assert [one.id for one in book.renew(2, 900)] == [2]
+
+    assert drawn(book) == "sell 101 | #1 5, #2 5, #3 5"
+    assert ended(book.advance(500)) == []
+    assert ended(book.advance(900)) == [2]
+
+
+def test_an_order_without_an_end_is_left_as_it_is_and_an_unknown_one_is_refused() -> None:
+    book = a_book("sell 101 | #1 5")
+
+    assert book.renew(1, 900) == []
+    with pytest.raises(UnknownOrder):
+        book.renew(9, 900)

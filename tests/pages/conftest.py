@@ -1,8 +1,8 @@
 """The pages on a real market: PostgreSQL, Valkey and an engine; nobody outside is asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from httpx import ASGITransport, AsyncClient, Response
 from litestar import Litestar
 from redis.asyncio import Redis
+from sqlalchemy import event
 
 from market.database import raw_dsn
 from market.settings import Settings
@@ -91,18 +92,22 @@ async def page_settings(new_database: Callable[[str], str], valkey_url: str) -> 
 
 @pytest.fixture(scope="session")
 async def page_app(page_settings: Settings) -> AsyncIterator[Litestar]:
-    """The application in the tests' own loop, with an engine behind it.
+    """The application in the tests' own loop, with an engine behind it."""
+    async with running_pages(page_settings) as app:
+        yield app
 
-    One task holds it open: a fixture is begun and ended by two.
-    """
-    app = create_app(page_settings)
-    app.register(page_router(page_settings, Hosts(page_settings), pages))
+
+@asynccontextmanager
+async def running_pages(settings: Settings) -> AsyncIterator[Litestar]:
+    """An application with an engine behind it. One task holds it open: a fixture is begun and ended by two."""
+    app = create_app(settings)
+    app.register(page_router(settings, Hosts(settings), pages))
     ready, over = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
         async with (
-            Redis.from_url(page_settings.redis_url) as redis,
-            running_engine(raw_dsn(page_settings.database_url), redis),
+            Redis.from_url(settings.redis_url) as redis,
+            running_engine(raw_dsn(settings.database_url), redis),
             app.lifespan(),
         ):
             ready.set()
@@ -124,7 +129,7 @@ async def browsers(page_app: Litestar) -> AsyncIterator[Callable[[], Browser]]:
             await stack.enter_async_context(
                 AsyncClient(transport=transport, base_url=settings_of().public_url, follow_redirects=True)
             )
-            for _ in range(2)
+            for _ in range(6)
         ]
         yield lambda: Browser(opened.pop())
 
@@ -133,6 +138,12 @@ async def browsers(page_app: Litestar) -> AsyncIterator[Callable[[], Browser]]:
 def browser(browsers: Callable[[], Browser]) -> Browser:
     """A stranger."""
     return browsers()
+
+
+@pytest.fixture
+def anybody(browsers: Callable[[], Browser]) -> Callable[[], Browser]:
+    """Opens a browser for whoever is needed beside the members."""
+    return browsers
 
 
 @pytest.fixture
@@ -148,3 +159,24 @@ def signed_in(page_app: Litestar, browsers: Callable[[], Browser]) -> Callable[.
         return browser
 
     return enter
+
+
+@pytest.fixture
+def count_statements(page_app: Litestar) -> Callable[[], AbstractContextManager[list[str]]]:
+    """Gathers the statements that the application sends to the database while it is entered."""
+
+    @contextmanager
+    def counting() -> Iterator[list[str]]:
+        sent: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            sent.append(statement)
+
+        engine = page_app.state.venue.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield sent
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    return counting

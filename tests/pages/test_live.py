@@ -10,18 +10,24 @@ from typing import Any
 import pytest
 from litestar import Litestar
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
-from market import views
-from market.engine.commands import BookUpdate, encode, market_channel, party_channel
+from market import notices, views
+from market.engine.commands import BookUpdate, decode_book, encode, market_channel, party_channel
+from market.market_data import NUMBERS
 from market.parties import Member, member
 from tests.pages.conftest import Browser
 from tests.web.making import Market as MarketOfTests
-from web import live
+from tests.web.making import a_key
+from web import live, live_market
 from web.hub import Hub, Subject
-from web.live import Market, _Reader, message, partial
+from web.live import _Reader
+from web.live_market import Market, message, partial
 from web.pages.rendering import render
 
 SECONDS = 5.0
+EPOCH = 10**6
+"""Of an engine that comes after the one that runs: what it tells is newer than what the database has."""
 
 
 @pytest.fixture
@@ -60,6 +66,14 @@ class Stream:
             return [frame.decode() async for frame in self._frames]
 
 
+async def first_update(channel: PubSub) -> BookUpdate:
+    """The next message of a book's channel."""
+    async with asyncio.timeout(SECONDS):
+        while (heard := await channel.get_message(ignore_subscribe_messages=True, timeout=SECONDS)) is None:
+            continue
+    return decode_book(heard["data"])
+
+
 @pytest.fixture
 async def opened(page_app: Litestar, hub: Hub, drain: asyncio.Event) -> AsyncIterator[Callable[..., Any]]:
     """Opens streams as pages do, and closes them all at the end."""
@@ -68,7 +82,7 @@ async def opened(page_app: Litestar, hub: Hub, drain: asyncio.Event) -> AsyncIte
     async def open_one(who: Member | None = None, symbol: str | None = "COIN", **headers: str) -> Stream:
         venue = page_app.state.venue
         request = SimpleNamespace(
-            app=SimpleNamespace(state=SimpleNamespace(drain=drain)),
+            app=SimpleNamespace(state=SimpleNamespace(drain=drain, static=page_app.state.static)),
             headers={"accept-language": "en", **headers},
             cookies={},
             scope={"state": {}, "path": "/"},
@@ -97,7 +111,7 @@ async def publish(app: Litestar, redis: Redis, number: int, price: int, symbol: 
     async with app.state.venue.sessions() as session:
         instrument_id = (await views.instrument(session, symbol)).id
     trade = (10**15 + number, price, 2, 1, 1_900_000_000_000_000 + number)
-    update = BookUpdate(instrument_id, number, 1, [(price - 1, 3, 1)], [(price + 1, 4, 2)], [trade])
+    update = BookUpdate(instrument_id, number, EPOCH, [(price - 1, 3, 1)], [(price + 1, 4, 2)], [trade])
     await redis.publish(market_channel(instrument_id), encode(update))
 
 
@@ -119,7 +133,7 @@ async def test_a_trade_reaches_book_tape_and_headline_at_once(opened: Any, page_
 
     assert "3.20" in frame
     assert "3.22" in frame
-    assert frame.startswith("id: 1-1\r\n")
+    assert frame.startswith(f"id: {EPOCH}-1\r\n")
     prints = json.loads(frame.split("event: prints\r\ndata: ")[1])
     assert prints[-1] == [10**15 + 1, 1_900_000_000, 321]
 
@@ -146,7 +160,7 @@ async def test_what_one_reader_sees_is_rendered_once_for_all(
         rendered.append(context["block"])
         return render(template, **context)
 
-    monkeypatch.setattr(live, "render", counted)
+    monkeypatch.setattr(live_market, "render", counted)
     streams = [await opened() for _ in range(5)]
 
     frames = [await stream.until("#book") for stream in streams]
@@ -171,11 +185,109 @@ async def test_a_page_that_knows_the_last_message_is_not_told_again(
     await publish(page_app, redis, 50, 555)
     await first.until("5.55")
 
-    second = await opened(**{"last-event-id": "1-50"})
+    second = await opened(**{"last-event-id": f"{EPOCH}-50"})
     await second.next()
     await publish(page_app, redis, 51, 556)
 
     assert "5.56" in await second.next()
+
+
+async def test_a_page_that_slept_is_given_the_market_as_it_is_now(
+    opened: Any, page_app: Litestar, redis: Redis
+) -> None:
+    first = await opened()
+    await first.until("#book")
+    for number, price in ((60, 561), (61, 562), (62, 563)):
+        await publish(page_app, redis, number, price)
+    await first.until("5.63")
+
+    back = await opened(**{"last-event-id": f"{EPOCH}-60"})
+    frame = await back.until("#book")
+
+    assert frame.startswith(f"id: {EPOCH}-62\r\n")
+    assert "5.62" in frame
+    assert "5.63" in frame
+
+
+async def test_a_page_is_never_shown_a_market_older_than_it_has_seen(
+    page_app: Litestar, redis: Redis, browser: Browser
+) -> None:
+    made = MarketOfTests(browser.client, page_app.state.venue)
+    await made.empty_book()
+    trader = await made.partner()
+    async with page_app.state.venue.sessions() as session:
+        instrument_id = (await views.instrument(session, "COIN")).id
+    async with redis.pubsub() as channel:
+        await channel.subscribe(market_channel(instrument_id))
+        await trader.order("sell", 977, lots=1, key=a_key())
+        update = await first_update(channel)
+    market = Market(venue=page_app.state.venue, symbol="COIN", static=page_app.state.static.url)
+    await market.begin()
+    market.position = update.epoch, update.seq - NUMBERS  # as if the message had not come to this process yet
+    market.book = views.BookView((), ())
+
+    await market.catch_up((update.epoch, update.seq))
+
+    assert market.position >= (update.epoch, update.seq)
+    assert [level.price for level in market.book.asks] == [977]
+
+
+async def test_what_is_older_than_what_is_shown_is_not_heard(page_app: Litestar) -> None:
+    market = Market(venue=page_app.state.venue, symbol="COIN", static=page_app.state.static.url)
+    await market.begin()
+    epoch, number = market.position
+    shown = market.book, market.version
+
+    market.hear(encode(BookUpdate(1, number - NUMBERS, epoch, [(1, 1, 1)], [], [])))
+    assert (market.book, market.version) == shown
+
+    market.hear(encode(BookUpdate(1, number + NUMBERS, epoch, [(1, 1, 1)], [], [])))
+    assert market.book.bids == ((1, 1, 1),)
+    assert market.position == (epoch, number + NUMBERS)
+
+
+async def test_nobody_is_woken_by_a_reading_that_says_nothing_new(page_app: Litestar) -> None:
+    market = Market(venue=page_app.state.venue, symbol="COIN", static=page_app.state.static.url)
+    await market.begin()
+
+    await market.begin()
+
+    assert market.version == 1
+
+
+async def test_new_notices_are_counted_in_the_bar_of_any_open_page(
+    opened: Any, page_app: Litestar, redis: Redis, browsers: Callable[[], Browser]
+) -> None:
+    who = await a_member(page_app, browsers)
+    for symbol in (None, "COIN"):
+        stream = await opened(who, symbol=symbol)
+        await stream.until('data-unread="0"' if symbol is None else 'data-unread="1"')
+        async with page_app.state.venue.sessions.begin() as session:
+            await notices.tell(session, who.party_id, "deposit_received", about="/wallet")
+        await redis.publish(party_channel(who.party_id), b"")
+
+        frame = await stream.until("data-unread=")
+        assert '<hx-partial hx-target="#bell"' in frame
+        assert f'data-unread="{1 if symbol is None else 2}"' in frame
+
+
+async def test_the_place_in_the_queue_follows_what_others_do(
+    opened: Any, page_app: Litestar, browsers: Callable[[], Browser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "OWN_SECONDS", 0.05)
+    market = MarketOfTests(browsers().client, page_app.state.venue)
+    await market.empty_book()
+    first, second = await market.partner(), await market.partner()
+    ahead = (await first.order("sell", 888, lots=1, key=a_key())).json()["order_id"]
+    await second.order("sell", 888, lots=1, key=a_key())
+    async with page_app.state.venue.sessions() as session:
+        who = await member(session, second.party_id)
+    stream = await opened(who)
+    await stream.until('data-ahead="1"')
+
+    await first.send("DELETE", f"/orders/{ahead}", headers={"Idempotency-Key": a_key()})
+
+    await stream.until('data-ahead="0"')
 
 
 async def test_a_member_sees_their_own_orders_and_wallet(
@@ -248,13 +360,14 @@ async def test_nothing_stays_subscribed_after_the_last_reader(opened: Any, hub: 
 
 
 async def test_what_was_missed_is_read_anew(page_app: Litestar) -> None:
-    market = Market(venue=page_app.state.venue, symbol="COIN")
+    market = Market(venue=page_app.state.venue, symbol="COIN", static=page_app.state.static.url)
 
     await market.begin()
 
     assert market.view is not None
     assert market.version == 1
-    assert market.mark == ""
+    assert market.mark == "{}-{}".format(*market.position)
+    assert market.position > (0, 0)
 
 
 async def test_two_readers_of_one_channel_share_one_subscription(hub: Hub) -> None:

@@ -125,13 +125,14 @@ async def test_only_the_orders_of_the_chosen_side_are_cancelled(signed_in: Any) 
     browser = await signed_in()
     kept = await placed(browser, side="buy", price="0.03", payment="wallet")
     ended = await placed(browser)
-    await browser.get("/orders")
+    await browser.get("/orders/cancel-all?symbol=COIN&side=sell")
 
-    await browser.send("/orders/cancel-all", symbol="COIN", side="sell")
+    await browser.send("/orders/cancel-all")
 
     assert kept in browser.text
     assert ended not in browser.text
-    await browser.send("/orders/cancel-all", symbol="", side="")
+    await browser.get("/orders/cancel-all")
+    await browser.send("/orders/cancel-all")
     assert 'data-testid="empty"' in browser.text
 
 
@@ -144,7 +145,7 @@ async def test_while_orders_are_collected_the_ticket_offers_only_what_can_wait(
 ) -> None:
     browser = await signed_in()
     async with in_state(page_app, state):
-        await browser.get(COIN)
+        await browser.get(COIN + "?mode=pro")
 
     assert words in re.search(r'data-testid="state-words">([^<]*)<', browser.text)[1]  # type: ignore[index]
     assert 'id="ticket-type-market"' not in browser.text

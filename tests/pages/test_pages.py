@@ -21,20 +21,20 @@ async def test_a_stranger_sees_the_market_and_the_way_in(browser: Browser) -> No
 
 
 async def test_the_market_can_be_searched_and_filtered(browser: Browser) -> None:
-    await browser.get("/?q=mobile nationwide")
+    await browser.get("/market?q=mobile nationwide")
     assert "instrument-CMCC-CN-3001" in browser.text
     assert "instrument-COIN" not in browser.text
 
-    await browser.get("/?carrier=COIN")
+    await browser.get("/market?carrier=COIN")
     assert "instrument-COIN" in browser.text
     assert "instrument-CMCC-CN-3001" not in browser.text
 
-    await browser.get("/?q=nonsense")
+    await browser.get("/market?q=nonsense")
     assert 'data-testid="empty"' in browser.text
 
 
 async def test_htmx_gets_the_part_that_it_swaps_and_nothing_more(browser: Browser) -> None:
-    await browser.get("/?q=coins", htmx=True)
+    await browser.get("/market?q=coins", htmx=True)
 
     assert "<html" not in browser.text
     assert "instrument-COIN" in browser.text
@@ -265,12 +265,12 @@ async def test_a_buyer_sees_what_the_carrier_itself_would_ask(browser: Browser) 
 
 async def test_another_candle_width_is_the_chart_alone(browser: Browser) -> None:
     response = await browser.client.get(
-        f"{COIN}?period=1h", headers={"HX-Request": "true", "HX-Target": "section#chart"}
+        f"{COIN}?span=week", headers={"HX-Request": "true", "HX-Target": "section#chart"}
     )
 
     assert "<html" not in response.text
     assert 'id="ticket' not in response.text
-    assert 'period=1h" hx-get' in response.text
+    assert 'span=week" hx-get' in response.text
 
 
 async def test_a_cancel_that_is_refused_is_told_beside_the_list_or_over_the_page(signed_in: Any) -> None:
@@ -309,9 +309,9 @@ async def test_the_statement_is_a_file_too(signed_in: Any) -> None:
 
     response = await browser.get("/wallet/statement.csv")
 
-    assert response.content.startswith(b"\xef\xbb\xbfat,kind,reference")
+    assert response.content.startswith(b"\xef\xbb\xbfat,kind,what,reference")
     assert "topped_up" in response.text
-    assert ",123.45,0.00,123.45,CNY" in response.text
+    assert ",123.45,0.00,0.00,123.45,CNY" in response.text
 
 
 async def test_a_withdrawal_above_the_balance_is_refused_beside_its_amount(signed_in: Any) -> None:

@@ -91,7 +91,13 @@ def test_colours_are_named_once_as_tokens() -> None:
     _, _, below = OWN_STYLES.read_text().partition("/* Ground */")
     plain = re.findall(r"#[0-9a-f]{3,8}\b", re.sub(r"#[a-z][a-z-]*", "", below))
 
-    assert set(plain) <= {"#fff", "#16202c33", "#00000099", "#16202c2b", "#0009"}
+    assert not plain
+
+
+def test_sizes_of_text_are_named_once_as_tokens() -> None:
+    _, _, below = OWN_STYLES.read_text().partition("/* Ground */")
+
+    assert not re.findall(r"font-size: (?!var\(--sf-text|\d+pt;)[^;]+;", below), "on paper sizes are points"
 
 
 def test_styles_ask_no_other_address() -> None:

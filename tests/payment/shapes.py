@@ -26,6 +26,11 @@ SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
         "status": str, "billing_details": dict,
     },
     "refund": {"id": str, "amount": int, "created": int, "currency": str, "status": str, "metadata": dict},
+    "checkout.session": {
+        "id": str, "amount_total": int, "automatic_tax": dict, "created": int, "currency": str, "custom_fields": list,
+        "expires_at": int, "livemode": bool, "metadata": dict, "mode": str, "payment_method_types": list,
+        "payment_status": str, "shipping_options": list, "status": str,
+    },
     "customer": {"id": str, "created": int, "livemode": bool, "metadata": dict},
     "payment_method": {"id": str, "billing_details": dict, "card": dict, "created": int, "type": str},
     "account": {"id": str, "payouts_enabled": bool, "requirements": dict, "capabilities": dict, "country": str},

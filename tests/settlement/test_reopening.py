@@ -42,6 +42,17 @@ def a_standing(cause: Cause = Cause.CARRIER_REVERSED, **changes: object) -> Stan
         (a_standing(Cause.DISPUTED), BuyerOwes(900)),
         (a_standing(Cause.REFUNDED_OUTSIDE, amount_minor=300), BuyerOwes(300)),
         (a_standing(Cause.DISPUTED, outside_minor=1), ForAPerson("More went back outside than the trade had cost.")),
+        (a_standing(Cause.CASE_DECIDED), PaysBack(Shares(seller_now=855, fees=45))),
+        (a_standing(Cause.CASE_DECIDED, amount_minor=300), PaysBack(Shares(seller_now=285, fees=15))),
+        (
+            a_standing(Cause.CASE_DECIDED, amount_minor=1, seller_has_minor=0),
+            PaysBack(Shares(seller_owes=1)),
+        ),
+        (
+            a_standing(Cause.CASE_DECIDED, outside_minor=1),
+            ForAPerson("More would be paid back than the trade had cost."),
+        ),
+        (a_standing(decided_minor=900), ForAPerson("The buyer was paid back before, after a case.")),
     ],
 )
 def test_who_bears_what_of_a_trade_that_comes_back(standing: Standing, decision: object) -> None:

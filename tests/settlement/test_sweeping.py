@@ -9,8 +9,8 @@ from settlement import custody, funding
 from settlement.naming import external_id
 from settlement.sweeping import Pace, sweep
 from settlement.tables import CustodyRow, PaymentRow
-from tests.payment.making import fresh
-from tests.settlement.making import Balance, a_custody, a_payment_row, balance, hold, imbalance
+from tests.payment.making import Http, fresh
+from tests.settlement.making import Balance, a_payment_row, balance, hold, imbalance
 from tests.settlement.test_card_holds import a_purchase
 from tests.settlement.test_inbox import a_paid_top_up
 from tests.settlement.world import World
@@ -28,8 +28,13 @@ async def swept(world: World) -> None:
     await sweep(world.sessions, world.outside, world.announce, Pace())
 
 
-async def test_a_top_up_whose_answer_was_lost_is_found_and_credited(world: World) -> None:
-    row, _ = await a_paid_top_up(world)
+async def test_a_confirmation_whose_webhook_was_lost_is_found_and_credited(world: World, provider_http: Http) -> None:
+    row, provider_id = await a_paid_top_up(world, "pm_card_threeDSecure2Required")
+    waiting = await world.payments.payment(provider_id)
+    async with world.sessions.begin() as session:
+        await funding.book_payment(session, row.id, waiting)
+    assert waiting.next_action_url is not None
+    await provider_http.page("POST", waiting.next_action_url, {"answer": "confirm"})
     await aged(world, PaymentRow, row.id, timedelta(minutes=2))
 
     await swept(world)
@@ -40,57 +45,19 @@ async def test_a_top_up_whose_answer_was_lost_is_found_and_credited(world: World
         assert await imbalance(session) == {}
 
 
-async def test_a_top_up_that_never_arrived_is_declined_in_the_end(world: World) -> None:
-    async with world.sessions.begin() as session:
-        row = await a_payment_row(session)
-    await aged(world, PaymentRow, row.id)
-
-    await swept(world)
-
-    async with world.sessions() as session:
-        assert (await session.get_one(PaymentRow, row.id)).status == "declined"
-
-
-async def test_a_card_check_that_nobody_finished_is_called_off(world: World) -> None:
-    row, provider_id = await a_paid_top_up(world, "pm_card_threeDSecure2Required")
-    await aged(world, PaymentRow, row.id, timedelta(hours=25))
-
-    await swept(world)
-
-    assert (await world.payments.payment(provider_id)).status.is_dead
-    async with world.sessions() as session:
-        assert (await session.get_one(PaymentRow, row.id)).status == "declined"
-
-
-async def test_a_reservation_whose_answer_was_lost_is_found_and_given_back_when_no_order_uses_it(world: World) -> None:
-    line = world.a_line(remaining_mb=500)
-    (bucket,) = await world.carrier.buckets(world.numbers[line])
-    async with world.sessions.begin() as session:
-        row = await a_custody(session, quantity_mb=500, bucket_id=bucket.id, line_id=line)
-    name = external_id(world.mark, "reserve", row.id)
-    await world.carrier.reserve(bucket.id, 500, bucket.expires_at, name, world.numbers[line])
+async def test_a_reservation_that_no_order_uses_is_given_back(world: World) -> None:
+    row = await world.reserved(500)
     await aged(world, CustodyRow, row.id)
 
     await swept(world)
     async with world.working():
         await world.status("release", row.id, "done")
 
-    (bucket,) = await world.carrier.buckets(world.numbers[line])
+    (bucket,) = await world.carrier.buckets(world.numbers[row.line_id])
     assert (bucket.remaining_mb, bucket.reserved_mb) == (500, 0)
     async with world.sessions() as session:
         assert (await session.get_one(CustodyRow, row.id)).status == "released"
         assert await imbalance(session) == {}
-
-
-async def test_a_custody_that_the_carrier_never_saw_is_refused(world: World) -> None:
-    async with world.sessions.begin() as session:
-        row = await a_custody(session)
-    await aged(world, CustodyRow, row.id)
-
-    await swept(world)
-
-    async with world.sessions() as session:
-        assert (await session.get_one(CustodyRow, row.id)).status == "refused"
 
 
 async def test_a_custody_that_an_order_uses_is_left_alone(world: World) -> None:

@@ -87,14 +87,14 @@ class World:
         self.told |= set(parties)
 
     @asynccontextmanager
-    async def working(self, workers: int = 1, steps: Steps = QUICK) -> AsyncIterator[None]:
-        """Workers on this world; leaving it stops them cleanly."""
+    async def working(self, workers: int = 1, steps: Steps = QUICK) -> AsyncIterator[asyncio.Event]:
+        """Workers on this world, and what wakes them; leaving it stops them cleanly."""
         stop, wake = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 name = f"worker-{next(WORKERS)}"
                 group.create_task(self._run(wake, stop, name, steps))
-            yield
+            yield wake
             stop.set()
 
     async def _run(self, wake: asyncio.Event, stop: asyncio.Event, name: str, steps: Steps) -> None:

@@ -10,6 +10,7 @@ from market.parties import Member, Officer, member
 from market.refusals import NotAllowed
 from web.edge.sessions import (
     end_other_sessions,
+    prove_session,
     requires_member,
     requires_officer,
     sign_in_officer_session,
@@ -38,6 +39,19 @@ async def enter(request: Visit, venue: Venue, party_id: FromPath[int]) -> str:
     async with venue.sessions() as session:
         sign_in_session(request, await member(session, party_id))
     return "welcome"
+
+
+@post("/tests/proof-runs-out", sync_to_thread=False)
+def proof_runs_out(request: Visit) -> str:
+    """As if ten minutes had passed since anything was proved."""
+    request.session["proved"] = {}
+    return "later"
+
+
+@post("/tests/prove/{action:str}", sync_to_thread=False)
+def prove(request: Visit, action: FromPath[str]) -> str:
+    prove_session(request, action)
+    return "proved"
 
 
 @post("/tests/officers/{officer_id:int}", sync_to_thread=False)
@@ -127,7 +141,7 @@ select 900000000, min(id), 20, 'unbalanced', 5, 0 from account
 """
 
 pages = [
-    form, form_sent, enter, enter_as_officer, leave, leave_elsewhere, ended_meanwhile,
+    form, form_sent, enter, proof_runs_out, prove, enter_as_officer, leave, leave_elsewhere, ended_meanwhile,
     mine, office, unguarded, language, broken, refused, deferred,
     slow_database, huge_number,
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -115,6 +116,7 @@ async def _take_money(recorder: Recorder, payments: Payments, http: Http) -> Non
     await call("capture", payments.capture(held.id, 9_000, fresh("key")))
     dropped = await payments.authorise(**_card(wish, "pm_card_visa", fresh("ref")))
     await call("cancel", payments.cancel(dropped.id, fresh("key")))
+    await _enter_a_card(recorder, payments, http, customer)
     refund = await call("refund", payments.refund(paid.id, 500, fresh("ref"), fresh("key")))
     await call("payment", payments.payment(paid.id))
     yesterday = datetime.now(UTC) - timedelta(days=1)
@@ -128,6 +130,22 @@ async def _take_money(recorder: Recorder, payments: Payments, http: Http) -> Non
     await call("dispute", payments.dispute(dispute["id"]))
     words = {"description": "Mobile data", "record": "Delivered.", "key": fresh("key")}
     await call("submit_evidence", payments.submit_evidence(dispute["id"], **words))
+
+
+async def _enter_a_card(recorder: Recorder, payments: Payments, http: Http, customer: str) -> None:
+    call, name = recorder.call, fresh("ref")
+    page = {"customer": customer, "amount_minor": 1_000, "currency": "CNY", "item": "Wallet top-up", "payment": "1"}
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    urls = {"success_url": DONE, "cancel_url": AGAIN, "expires_at": soon}
+    opened = await call("open_checkout", payments.open_checkout(**page, **urls, reference=name, key=fresh("key")))
+    await call("checkout", payments.checkout(opened.id))
+    await call("find_checkout", payments.find_checkout(customer, name))
+    typed = {"number": "4242424242424242", "expiry": "12/34", "code": "123", "save": "yes"}
+    await http.page("POST", urlsplit(opened.url or "").path, typed)
+    await call("expire_checkout", payments.expire_checkout(opened.id, fresh("key")))
+    (card,) = await call("saved_cards", payments.saved_cards(customer))
+    await call("saved_card", payments.saved_card(card.id))
+    await call("forget_card", payments.forget_card(card.id, fresh("key")))
 
 
 async def _pay_sellers(recorder: Recorder, payments: Payments, http: Http) -> None:

@@ -26,6 +26,9 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many to giv
 Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")]
 OrderId = Annotated[str, PathParameter(description="An order's id.", examples=[Example(value="ord_123")])]
 TradeId = Annotated[str, PathParameter(description="A trade's id.", examples=[Example(value="trd_45")])]
+CheckoutId = Annotated[str, PathParameter(description="A top-up's id.", examples=[Example(value="pay_17")])]
+BillPaymentId = Annotated[str, PathParameter(description="A payment's id.", examples=[Example(value="bil_3")])]
+CardId = Annotated[str, PathParameter(description="A saved card's id.", examples=[Example(value="pm_1a2b3c")])]
 Symbol = Annotated[str, PathParameter(description="An instrument's symbol.", examples=[Example(value="CTCC-GD-2611")])]
 _KEY_WORDS = "Of your own choice, 1 to 255 characters, bare or quoted. The same key with the same body happens once."
 _KEY_EXAMPLES = [Example(value='"8f14e45f-ceea-467f-a8d3-2f6d1c3b9a10"')]

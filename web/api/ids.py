@@ -6,6 +6,7 @@ from market.refusals import NotFound
 from web.edge.paths import BIGGEST
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_CARD = re.compile(r"[a-z]{1,5}_[A-Za-z0-9_]{1,100}")
 _SYMBOL = re.compile(r"[A-Z0-9-]{1,40}")
 
 
@@ -23,6 +24,20 @@ def basket_id(text: str) -> int:
 
 def line_id(text: str) -> int:
     return _id("lin_", text, "You have no such line.")
+
+
+def checkout_id(text: str) -> int:
+    return _id("pay_", text, "You have no such payment.")
+
+
+def bill_id(text: str) -> int:
+    return _id("bil_", text, "You have no such payment.")
+
+
+def card_id(text: str) -> str:
+    if not _CARD.fullmatch(text):
+        raise NotFound("You have no such card.")
+    return text
 
 
 def symbol(text: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request, Router
 
-from web.api import baskets, market, orders, partners, wallet
+from web.api import baskets, market, money, orders, partners, wallet
 from web.api.door import PartnerDoor
 from web.edge.idempotency import refuse_repeated_key
 from web.edge.strict_json import BODY_BYTES, StrictRequest, refuse_repeated_parameters
@@ -18,7 +18,7 @@ def refuse_repetitions(request: Request[Any, Any, Any]) -> None:
 
 router = Router(
     "/api/v1",
-    route_handlers=[*market.routes, *orders.routes, *baskets.routes, *wallet.routes, *partners.routes],
+    route_handlers=[*market.routes, *orders.routes, *baskets.routes, *wallet.routes, *money.routes, *partners.routes],
     middleware=[PartnerDoor],
     before_request=refuse_repetitions,
     request_class=StrictRequest,

@@ -14,8 +14,11 @@ from markupsafe import escape
 from sqlalchemy.exc import DBAPIError
 
 from market.refusals import NotSignedIn
+from market.step_up import StepUpNeeded
+from web.edge import typed
 from web.edge.problems import PROBLEM_JSON, Problem, ProblemDetails, problem_of
 from web.edge.redirects import local_path
+from web.edge.sessions import had_session
 from web.edge.trace import trace_id, where_it_failed
 
 # Programs read JSON and never see a page, whatever their Accept header says.
@@ -39,6 +42,8 @@ def answer_problem(request: Asked, error: Exception) -> Response[Any]:
         _note(error, problem, trace_id(request.scope))
     if _is_for_a_program(request):
         return _as_json(request, problem)
+    if isinstance(error, StepUpNeeded):
+        return _to_prove(request, error.action)
     return _as_page(request, problem)
 
 
@@ -87,7 +92,10 @@ def _as_page(request: Asked, problem: Problem) -> Response[Any]:
     fragment = "hx-request" in request.headers
     if problem.code == NotSignedIn.code:
         door = "/officer/sign-in" if request.scope["path"].startswith("/officer") else "/sign-in"
-        sign_in = f"{door}?next={quote(_next_page(request, fragment=fragment), safe='/')}"
+        following = _next_page(request, fragment=fragment)
+        sign_in = f"{door}?next={quote(following, safe='/')}"
+        if had_session(request):
+            typed.keep(request, following)
         if fragment:
             headers["HX-Redirect"] = sign_in
         elif request.method == "GET":
@@ -98,11 +106,28 @@ def _as_page(request: Asked, problem: Problem) -> Response[Any]:
     return _response(html.encode(), "text/html", problem, headers)
 
 
+def _to_prove(request: Asked, action: str) -> Response[Any]:
+    """Have the session prove itself, and come back to where this was sent from, with what was typed there."""
+    fragment = "hx-request" in request.headers
+    following = _next_page(request, fragment=fragment)
+    typed.keep(request, following)
+    door = f"/step-up?for={quote(action)}&next={quote(following, safe='/')}"
+    headers = {"Cache-Control": "no-store"}
+    if fragment:
+        return Response("", media_type="text/html", headers={**headers, "HX-Redirect": door})
+    return Response(None, status_code=303, headers={**headers, "Location": door})
+
+
 def _next_page(request: Asked, *, fragment: bool) -> str:
-    """The page to come back to. A fragment's own address is no page: htmx says which page it stands on."""
+    """The page to come back to. A form's or a fragment's own address is no page: the browser says where it stands."""
     if fragment:
         return local_path(urlsplit(request.headers.get("hx-current-url", "")).path)
-    return local_path(request.scope["path"]) if request.method == "GET" else "/"
+    if request.method == "GET":
+        return local_path(request.scope["path"])
+    sent_from = urlsplit(request.headers.get("referer", ""))
+    if sent_from.netloc == request.headers.get("host"):
+        return local_path(sent_from.path)
+    return local_path(request.scope["path"]) if "GET" in allowed_methods(request) else "/"
 
 
 def render_problem(request: Asked, problem: Problem, *, fragment: bool) -> str:

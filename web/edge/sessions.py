@@ -4,7 +4,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -15,21 +15,28 @@ from litestar.types import Empty, Message, ScopeSession
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from market import notices, step_up
 from market.parties import Member, Officer, member
 from market.refusals import Forbidden, NotSignedIn
 from market.settings import Settings
-from market.signed_in import listed_under
+from market.signed_in import KEY, listed_under
 from market.tables import OfficerRow
+from web.edge import typed
+from web.edge.clients import client_address
+from web.edge.devices import device_of, network_of
 
 IDLE_SECONDS = 2 * 3600
 MEMBER_SECONDS = 12 * 3600
 OFFICER_SECONDS = 8 * 3600
+STRANGER_SECONDS = 600
+OUTLIVES_SIGN_IN = ("locale", "typed")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 _LOADED = "surplusflow_session_loaded"
 _ROTATE = "surplusflow_session_rotate"
 _WHO = "surplusflow_who"
+_UNREAD = "surplusflow_unread"
 
 
 def cookie_name(settings: Settings, name: str) -> str:
@@ -104,8 +111,9 @@ async def _begin_in_redis(redis: Redis, session: Any, data: bytes) -> str:
     """Store a session under a new id, and list it among those of its owner."""
     session_id = secrets.token_urlsafe(32)
     async with redis.pipeline(transaction=False) as pipeline:
-        pipeline.set(_redis_key(session_id), data, ex=IDLE_SECONDS)
-        if owner := _list_key(session):
+        owner = _list_key(session)
+        pipeline.set(_redis_key(session_id), data, ex=IDLE_SECONDS if owner else STRANGER_SECONDS)
+        if owner:
             pipeline.sadd(owner, _redis_key(session_id))
             pipeline.expire(owner, MEMBER_SECONDS)
         await pipeline.execute()
@@ -134,12 +142,23 @@ def _list_key(session: Mapping[str, Any]) -> str | None:
 
 
 def _redis_key(session_id: str) -> str:
-    return "surplusflow:session:" + hashlib.sha256(session_id.encode()).hexdigest()
+    return KEY + hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def own_sitting(connection: Connection) -> str:
+    """The name of the session that this request belongs to, as `market.signed_in` lists it."""
+    return _redis_key(_kept(connection).get(_LOADED, ("", None))[0] or "").removeprefix(KEY)
 
 
 def sign_in_session(request: Connection, signed_in_member: Member) -> None:
-    """Begin a member's session under a new id. Of what the visitor had before, only the language stays."""
-    _begin(request, {"party": signed_in_member.party_id}, MEMBER_SECONDS)
+    """Begin a member's session under a new id, proved for a while. Of what the visitor had before, little stays."""
+    proved = step_up.proved({}, step_up.ANYTHING, time.time())
+    _begin(request, {"party": signed_in_member.party_id, "proved": proved}, MEMBER_SECONDS)
+
+
+def prove_session(request: Connection, action: str) -> None:
+    """Keep in the session that its member has just proved to be there, for one class of actions."""
+    request.session["proved"] = step_up.proved(request.session.get("proved", {}), action, time.time())
 
 
 def sign_in_officer_session(request: Connection, officer: Officer) -> None:
@@ -153,9 +172,11 @@ def sign_out(request: Connection) -> None:
 
 
 def _begin(request: Connection, who: dict[str, Any], seconds: int) -> None:
-    kept = {name: value for name, value in request.session.items() if name == "locale"}
+    kept = {name: value for name, value in request.session.items() if name in OUTLIVES_SIGN_IN}
     _kept(request)[_ROTATE] = True
-    request.set_session({**kept, **who, "until": int(time.time()) + seconds})
+    now = int(time.time())
+    where = {"device": device_of(request.headers.get("user-agent", "")), "network": network_of(client_address(request))}
+    request.set_session({**kept, **who, **where, "began": now, "until": now + seconds})
 
 
 async def present_member(connection: Connection) -> Member | None:
@@ -163,9 +184,24 @@ async def present_member(connection: Connection) -> Member | None:
     party_id = _session(connection).get("party")
     if party_id is not None and _WHO not in _kept(connection):
         async with connection.app.state.venue.sessions() as session:
-            _kept(connection)[_WHO] = await _still_a_member(session, party_id)
+            _kept(connection)[_WHO] = await _still_a_member(session, party_id, _session(connection).get("proved", {}))
+            if _kept(connection)[_WHO] and _gets_a_page(connection):
+                _kept(connection)[_UNREAD] = await notices.unread(session, party_id)
     who = _kept(connection).get(_WHO)
     return who if isinstance(who, Member) else None
+
+
+def unread_notices(connection: Connection) -> int:
+    """How many notices the member of this page has not read, as the bar at its top says."""
+    return int(_kept(connection).get(_UNREAD, 0))
+
+
+def _gets_a_page(connection: Connection) -> bool:
+    """Whether the answer is a page with its bar: no part of one, no stream, no file."""
+    asked = connection.headers
+    return (
+        connection.scope.get("method") == "GET" and "text/html" in asked.get("accept", "") and "hx-request" not in asked
+    )
 
 
 async def present_officer(connection: Connection) -> Officer | None:
@@ -179,9 +215,9 @@ async def present_officer(connection: Connection) -> Officer | None:
     return who if isinstance(who, Officer) else None
 
 
-async def _still_a_member(session: AsyncSession, party_id: int) -> Member | None:
+async def _still_a_member(session: AsyncSession, party_id: int, proved: Mapping[str, int]) -> Member | None:
     try:
-        return await member(session, party_id)
+        return replace(await member(session, party_id), proved_until=proved)
     except NotSignedIn:
         return None
 
@@ -210,9 +246,16 @@ def signed_in_officer(connection: Connection) -> Officer:
     return who
 
 
+def had_session(connection: Connection) -> bool:
+    """Whether the browser brings a session's id, be it one that has ended."""
+    return bool(connection.cookies.get(cookie_name(connection.app.state.settings, "session")))
+
+
 async def requires_member(connection: Connection, _: BaseRouteHandler) -> None:
-    """Guard: a member must be signed in."""
+    """Guard: a member must be signed in. What somebody typed whose session has ended is kept for afterwards."""
     if await present_member(connection) is None:
+        if had_session(connection):
+            await typed.read(connection)
         raise NotSignedIn("Please sign in.")
 
 

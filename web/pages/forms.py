@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from market.refusals import BadInput, OutcomeUnknown, Refusal
+from web.edge import typed
 from web.i18n import minor_units
 from web.pages.rendering import Page, new_key
 from web.pages.words import said
@@ -92,8 +93,9 @@ async def read(request: Page) -> Form:
 
 
 def queried(request: Page) -> Form:
-    """The query of a request, read like a form."""
-    return Form({name: str(text)[:MOST_CHARACTERS] for name, text in request.query_params.items()})
+    """The query of a request, read like a form; with it what was typed before a sign-in or a proof came between."""
+    asked = {name: str(text)[:MOST_CHARACTERS] for name, text in request.query_params.items()}
+    return Form({**asked, **typed.take(request)})
 
 
 def errors_of(refusal: Refusal, locale: str, fields: tuple[str, ...]) -> dict[str, str]:

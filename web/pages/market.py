@@ -1,36 +1,38 @@
-"""The first page: what trades now, and for a member what is theirs."""
+"""The market: what trades now, to search and to filter."""
 
 import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 
-from market import parties, rules, views, wallet
-from market.parties import Line
-from market.refusals import NotAllowed
+from market import sparklines, views
+from market.selling_spare import days_left, per_gb
 from market.views import InstrumentView
-from settlement.carriers.values import Bucket
-from web.edge.sessions import present_member, requires_member, signed_in
+from web.edge.sessions import present_member
 from web.edge.venue import Venue
-from web.i18n import month
+from web.i18n import CLOCK
+from web.pages.drawing import Sparkline, sparkline
 from web.pages.forms import queried
 from web.pages.rendering import Page, locale_of, page
 from web.pages.words import CARRIERS, instrument_name
 
 FRESH_SECONDS = 2.0
+COURSE_SECONDS = 60.0
 
 
 @dataclass
 class Listing:
-    """The instruments as last read. All visitors of one process share a reading for two seconds."""
+    """The instruments as last read. All visitors of one process share a reading for two seconds, courses for longer."""
 
     shown: list[InstrumentView] = field(default_factory=list)
     read_at: float = 0.0
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    courses: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    courses_read_at: float = 0.0
 
     async def read(self, venue: Venue) -> list[InstrumentView]:
         async with self.reading:
@@ -40,16 +42,52 @@ class Listing:
                 self.read_at = time.monotonic()
         return self.shown
 
+    async def rows(self, venue: Venue) -> list["Row"]:
+        """Every instrument with what a list shows of it."""
+        instruments, now = await self.read(venue), datetime.now(UTC)
+        async with self.reading:
+            if time.monotonic() - self.courses_read_at > COURSE_SECONDS:
+                async with venue.sessions() as session:
+                    self.courses = await sparklines.read(session, now)
+                self.courses_read_at = time.monotonic()
+        return [_row(each, self.courses.get(each.id, ()), now) for each in instruments]
 
-@dataclass(frozen=True)
-class Spare:
-    """A bucket on a member's line, and where it could be sold."""
 
-    line: Line
-    bucket: Bucket | None
-    instrument: InstrumentView | None
-    lots: int
-    """How many lots the carrier's rules let the member part with."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One instrument in the list. Prices are minor units; without a trade they are those of the reference."""
+
+    view: InstrumentView
+    line: Sparkline | None
+    per_gb: int
+    """Of 1,000 MB, or 1,000 coins."""
+    per_gb_and_day: int | None
+    """Of a GB, for each day that it can still be used; none for what does not expire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a visitor looks for; empty is everything."""
+
+    q: str = ""
+    carrier: str = ""
+    scope: str = ""
+    kind: str = ""
+    expiry: str = ""
+    """``2611``: the month whose data it is."""
+
+    def takes(self, each: InstrumentView, locale: str) -> bool:
+        found = (
+            each.carrier or "COIN",
+            None if each.kind == "coin" else "national" if each.scope == "CN" else "province",
+            None if each.kind == "coin" else "app" if each.app_scope else "general",
+            expiry_of(each),
+        )
+        text = f"{each.symbol} {instrument_name(each, locale)}".casefold()
+        chosen = (self.carrier, self.scope, self.kind, self.expiry)
+        return all(not want or want == has for want, has in zip(chosen, found, strict=True)) and all(
+            part in text for part in self.q.casefold().split()
+        )
 
 
 def listing(request: Page) -> Listing:
@@ -60,83 +98,46 @@ def listing(request: Page) -> Listing:
     return held
 
 
-@get("/")
+@get("/market")
 async def overview(request: Page, venue: Venue) -> Response[str]:
     form, locale = queried(request), locale_of(request)
     member = await present_member(request)
-    instruments = await listing(request).read(venue)
-    matching = [each for each in instruments if _matches(each, form.text("q"), form.text("carrier"), locale)]
+    rows = await listing(request).rows(venue)
+    wanted = Wanted(*(form.text(name) for name in ("q", "carrier", "scope", "kind", "expiry")))
+    expiries = {expiry_of(row.view): row.view.expires_at for row in rows if row.view.expires_at}
     return page(
         request,
-        "index.html",
+        "market.html",
         block="markets",
-        groups=_by_carrier(matching),
+        groups=by_carrier(row for row in rows if wanted.takes(row.view, locale)),
         carriers=list(CARRIERS),
-        q=form.text("q"),
-        chosen=form.text("carrier"),
+        expiries=dict(sorted(expiries.items())),
+        wanted=wanted,
         member=member,
-        wallet=await wallet.balances(venue, member) if member else None,
     )
 
 
-@get("/data", guards=[requires_member])
-async def data(request: Page, venue: Venue) -> Response[str]:
-    """What is left on the member's lines, asked of the carriers now."""
-    member = signed_in(request)
-    found = await parties.buckets(venue, member)
-    instruments = await listing(request).read(venue)
-    spares = await _spares(venue, found, instruments)
-    return page(request, "data.html", block="buckets", spares=spares, member=member)
+def expiry_of(instrument: InstrumentView) -> str:
+    """The month whose data an instrument trades, as symbols write it; empty for coins."""
+    if instrument.expires_at is None:
+        return ""
+    return f"{(instrument.expires_at - timedelta(seconds=1)).astimezone(CLOCK):%y%m}"
 
 
-def _matches(instrument: InstrumentView, query: str, carrier: str, locale: str) -> bool:
-    if carrier == "COIN" and instrument.kind != "coin":
-        return False
-    if carrier in CARRIERS and instrument.carrier != carrier:
-        return False
-    text = f"{instrument.symbol} {instrument_name(instrument, locale)}".casefold()
-    return all(part in text for part in query.casefold().split())
-
-
-def _by_carrier(instruments: Iterable[InstrumentView]) -> dict[str, list[InstrumentView]]:
-    groups: dict[str, list[InstrumentView]] = {code: [] for code in CARRIERS}
-    for each in instruments:
-        groups.setdefault(each.carrier or "COIN", []).append(each)
+def by_carrier(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows under the code of their carrier, coins under ``COIN``; in the order of the carriers, without empty ones."""
+    groups: dict[str, list[Row]] = {code: [] for code in CARRIERS}
+    for row in rows:
+        groups.setdefault(row.view.carrier or "COIN", []).append(row)
     return {code: found for code, found in groups.items() if found}
 
 
-async def _spares(
-    venue: Venue, found: list[tuple[Line, Bucket | None]], instruments: list[InstrumentView]
-) -> list[Spare]:
-    profiles: dict[str, rules.RuleProfile] = {}
-    async with venue.sessions() as session:
-        for carrier in {line.carrier for line, _ in found}:
-            try:
-                profiles[carrier] = await rules.profile(session, carrier, datetime.now(UTC))
-            except NotAllowed:
-                continue
-    return [_spare(line, bucket, instruments, profiles.get(line.carrier)) for line, bucket in found]
+def _row(view: InstrumentView, course: tuple[int, ...], now: datetime) -> Row:
+    last = view.reference_minor if view.last_minor is None else view.last_minor
+    cost = per_gb(last, view)
+    per_day = None if view.expires_at is None else cost // days_left(view.expires_at, now)
+    drawn = course if view.last_minor is None else (*course, view.last_minor)
+    return Row(view, sparkline(drawn), cost, per_day)
 
 
-def _spare(
-    line: Line, bucket: Bucket | None, instruments: list[InstrumentView], profile: rules.RuleProfile | None
-) -> Spare:
-    where = next((each for each in instruments if bucket and _is_of(each, bucket)), None)
-    if where is None or bucket is None or profile is None or not bucket.transferable or profile.resale != "allowed":
-        return Spare(line, bucket, None, 0)
-    spare = rules.spare_mb(profile, remaining_mb=bucket.remaining_mb, base_mb=line.base_mb)
-    largest = min(spare, profile.largest_sale_mb or spare)
-    return Spare(line, bucket, where, min(largest // where.lot_units, where.maximum_lots))
-
-
-def _is_of(instrument: InstrumentView, bucket: Bucket) -> bool:
-    """Whether the bucket's data is what the instrument trades: same carrier, place, app and month."""
-    return (
-        instrument.expires_at is not None
-        and (instrument.carrier, instrument.scope, instrument.app_scope)
-        == (bucket.carrier, bucket.scope, bucket.app_scope)
-        and month(instrument.expires_at, "en") == month(bucket.expires_at, "en")
-    )
-
-
-routes: list[ControllerRouterHandler] = [overview, data]
+routes: list[ControllerRouterHandler] = [overview]

@@ -29,7 +29,12 @@ CHUNK_BYTES = 65_536
 MEDIA = {
     "csv": "text/csv",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "pdf": "application/pdf",
+    "json": "application/json",
+    "camt053": "application/xml",
 }
+EXTENSIONS = {"camt053": "camt053.xml"}
+"""Where it is another than the form's own name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,21 @@ async def report_csv(request: Page, venue: Venue) -> Stream:
 @get("/officer/report.xlsx", guards=[requires_officer])
 async def report_xlsx(request: Page, venue: Venue) -> Stream:
     return await _download(request, venue, "xlsx")
+
+
+@get("/officer/report.pdf", guards=[requires_officer])
+async def report_pdf(request: Page, venue: Venue) -> Stream:
+    return await _download(request, venue, "pdf")
+
+
+@get("/officer/report.json", guards=[requires_officer])
+async def report_json(request: Page, venue: Venue) -> Stream:
+    return await _download(request, venue, "json")
+
+
+@get("/officer/report.camt053.xml", guards=[requires_officer])
+async def report_camt053(request: Page, venue: Venue) -> Stream:
+    return await _download(request, venue, "camt053")
 
 
 @post("/officer/markets", guards=[requires_officer], status_code=200)
@@ -242,7 +262,7 @@ async def _summary(request: Page, venue: Venue, asked: Asked) -> Shown:
         )
 
 
-async def _download(request: Page, venue: Venue, form: Literal["csv", "xlsx"]) -> Stream:
+async def _download(request: Page, venue: Venue, form: reports.Form) -> Stream:
     """The whole report as a file, written to disk first and sent piece by piece."""
     asked = _asked(request)
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been sent
@@ -253,7 +273,7 @@ async def _download(request: Page, venue: Venue, form: Literal["csv", "xlsx"]) -
     except BaseException:
         file.close()
         raise
-    name = f"settlement-{asked.carrier}-{asked.first_day}-{asked.last_day}.{form}"
+    name = f"settlement-{asked.carrier}-{asked.first_day}-{asked.last_day}.{EXTENSIONS.get(form, form)}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Stream(_pieces(file), media_type=MEDIA[form], headers=headers)
 
@@ -286,6 +306,9 @@ routes: list[ControllerRouterHandler] = [
     report,
     report_csv,
     report_xlsx,
+    report_pdf,
+    report_json,
+    report_camt053,
     switch,
     halt_every_market,
     open_every_market,

@@ -1,15 +1,15 @@
-"""A member's orders: how they stand, and the ways to change or cancel them."""
+"""A member's orders: how they stand, and the ways to change, renew or cancel them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import queue_place, trading, views
-from market.parties import Member
+from market import queue_place, renewing, trading, views
 from market.refusals import NotFound, Refusal
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
@@ -20,6 +20,12 @@ from web.pages.words import said
 
 A_PAGE = 20
 FIELDS = ("price", "lots")
+STATES = (*views.ORDER_STATES, "all")
+DONE = {
+    "renewed": N_("Your order stands for longer now, in its old place."),
+    "again": N_("Your order was placed again."),
+    "cancelled": N_("Your orders were cancelled."),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +38,67 @@ class Amendment:
     errors: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which orders are looked at; empty texts leave nothing out."""
+
+    state: str = "open"
+    side: str = ""
+    symbol: str = ""
+    before: str = ""
+
+    @classmethod
+    def of(cls, form: Form) -> "Filter":
+        return cls(
+            state=form.text("state") if form.text("state") in STATES else "open",
+            side=form.text("side") if form.text("side") in views.SIDES else "",
+            symbol=form.text("symbol"),
+            before=form.text("before"),
+        )
+
+    def url(self, **changes: str) -> str:
+        """The address of the list with another choice; a new choice begins with the newest."""
+        chosen = replace(self, **{"before": "", **changes})
+        query = {"state": chosen.state, "side": chosen.side, "symbol": chosen.symbol, "before": chosen.before}
+        return "/orders?" + urlencode({name: value for name, value in query.items() if value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """What was refused, and the key under which an order of unknown outcome must be sent again."""
+
+    words: str
+    order_id: int = 0
+    key: str = ""
+
+
 @get("/orders", guards=[requires_member])
 async def index(request: Page, venue: Venue) -> Response[str]:
-    return await _page(request, venue, queried(request))
+    return await _page(request, venue, Filter.of(queried(request)), done=queried(request).text("done"))
+
+
+@get("/orders/cancel-all", guards=[requires_member])
+async def ask_to_cancel_all(request: Page, venue: Venue) -> Response[str]:
+    """Show what a mass cancel would end, and ask."""
+    form, member = queried(request), signed_in(request)
+    chosen = Filter.of(form)
+    async with venue.sessions() as session:
+        found = await views.orders(
+            session, member.party_id, "open", None, views.MOST_ROWS, side=chosen.side, symbol=chosen.symbol or None
+        )
+    return page(request, "orders_cancel.html", orders=found, shown=A_PAGE, chosen=chosen, key=new_key())
 
 
 @post("/orders/cancel-all", guards=[requires_member], status_code=200)
 async def cancel_all(request: Page, venue: Venue) -> Response[Any]:
     """Cancel every open order, or those of one market or one side. Sent twice, it cancels the same ones."""
     form = await read(request)
-    side: Any = form.text("side") if form.text("side") in {"buy", "sell"} else None
+    side: Any = form.text("side") if form.text("side") in views.SIDES else None
     try:
         await trading.mass_cancel(venue, signed_in(request), form.key(), symbol=form.text("symbol") or None, side=side)
     except Refusal as refusal:
         return await _refused(request, venue, refusal)
-    return await _done(request, venue, form)
+    return _on(request, "/orders?done=cancelled")
 
 
 @post("/orders/{name:str}/cancel", guards=[requires_member], status_code=200)
@@ -57,6 +109,20 @@ async def cancel(request: Page, venue: Venue, name: FromPath[str]) -> Response[A
     except Refusal as refusal:
         return await _refused(request, venue, refusal)
     return await _done(request, venue, form)
+
+
+@post("/orders/{name:str}/renew", guards=[requires_member], status_code=200)
+async def renew(request: Page, venue: Venue, name: FromPath[str]) -> Response[Any]:
+    """Let an order stand for another day, or place again what an ended one left."""
+    form, order_id = await read(request), _id(name)
+    try:
+        placed = await renewing.renew(venue, signed_in(request), order_id, form.key(), form.optional_id("version"))
+    except Refusal as refusal:
+        return await _refused(request, venue, refusal, order_id=order_id, key=form.same_key(refusal))
+    if placed.action_url is not None:
+        return _on(request, placed.action_url)
+    own = placed.answer is not None and placed.answer.order_id == order_id
+    return _on(request, "/orders?done=" + ("renewed" if own else "again"))
 
 
 @post("/orders/{name:str}/amend", guards=[requires_member], status_code=200)
@@ -73,60 +139,73 @@ async def amend(request: Page, venue: Venue, name: FromPath[str]) -> Response[An
     except Refusal as refusal:
         errors = errors_of(refusal, locale_of(request), FIELDS)
         typed = Amendment(order_id=order_id, price=form.text("price"), lots=form.text("lots"), errors=errors)
-        return await _page(request, venue, queried(request), status=refusal.status, amending=typed)
+        return await _page(request, venue, Filter.of(form), status=refusal.status, amending=typed)
     return await _done(request, venue, form)
 
 
 async def _page(
     request: Page,
     venue: Venue,
-    form: Form,
+    chosen: Filter,
     *,
     status: int = 200,
     amending: Amendment | None = None,
-    problem: str | None = None,
+    trouble: Trouble | None = None,
+    done: str = "",
 ) -> Response[str]:
-    state = form.text("state") if form.text("state") in {*views.ORDER_STATES, "all"} else "open"
-    member = signed_in(request)
+    member, now = signed_in(request), datetime.now(UTC)
     async with venue.sessions() as session:
-        found = await _orders(session, member, state, number_of(form.text("before"), "ord"))
+        found = await views.orders(
+            session,
+            member.party_id,
+            None if chosen.state == "all" else chosen.state,
+            number_of(chosen.before, "ord"),
+            A_PAGE + 1,
+            side=chosen.side,
+            symbol=chosen.symbol or None,
+        )
         shown = found[:A_PAGE]
         places = await queue_place.of(session, [order.id for order in shown if order.state == "open"])
-        markets = await views.own_instruments(session, member.party_id) if state == "open" else []
+        markets = await views.own_instruments(session, member.party_id)
     return page(
         request,
         "orders.html",
         block="list",
         status=status,
         orders=shown,
-        places=places,
+        queue=places,
         markets=markets,
-        older=f"ord_{shown[-1].id}" if len(found) > A_PAGE else None,
-        state=state,
-        before=form.text("before"),
+        older=chosen.url(before=f"ord_{shown[-1].id}") if len(found) > A_PAGE else None,
+        chosen=chosen,
         states=["open", "filled", "cancelled", "all"],
+        renewable={order.id for order in shown if renewing.can_be_renewed(order, now)},
+        ending={order.id for order in shown if renewing.is_ending(order, now)},
         amending=amending,
-        problem=problem,
+        trouble=trouble,
+        done=DONE.get(done, ""),
         plain=plain,
-        key=new_key(),
     )
 
 
-async def _orders(session: AsyncSession, member: Member, state: str, before: int | None) -> list[views.OrderView]:
-    return await views.orders(session, member.party_id, None if state == "all" else state, before, A_PAGE + 1)
-
-
 async def _done(request: Page, venue: Venue, form: Form) -> Response[Any]:
-    """Show the list as it stands now."""
-    return await _page(request, venue, form) if wants_fragment(request) else see_other("/orders")
+    """Show the list as it stands now, by the same choice as before."""
+    chosen = Filter.of(form)
+    return await _page(request, venue, chosen) if wants_fragment(request) else see_other(chosen.url())
 
 
-async def _refused(request: Page, venue: Venue, refusal: Refusal) -> Response[Any]:
+def _on(request: Page, url: str) -> Response[Any]:
+    if wants_fragment(request):
+        return Response("", media_type="text/html", headers={"HX-Redirect": url})
+    return see_other(url)
+
+
+async def _refused(request: Page, venue: Venue, refusal: Refusal, *, order_id: int = 0, key: str = "") -> Response[Any]:
     """Say why on the page itself; with script it is a note over whatever page the button stands on."""
     if wants_fragment(request):
         raise refusal
-    words = said(refusal, locale_of(request))
-    return await _page(request, venue, Form({}), status=refusal.status, problem=words)
+    trouble = Trouble(words=said(refusal, locale_of(request)), order_id=order_id, key=key)
+    return await _page(request, venue, Filter(state="all" if order_id else "open"), status=refusal.status,
+                       trouble=trouble)  # fmt: skip
 
 
 def _id(name: str) -> int:
@@ -136,4 +215,4 @@ def _id(name: str) -> int:
     return found
 
 
-routes: list[ControllerRouterHandler] = [index, cancel_all, cancel, amend]
+routes: list[ControllerRouterHandler] = [index, ask_to_cancel_all, cancel_all, cancel, renew, amend]

@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler
 from market import price_index
 from market.custody import SHANGHAI
 from market.price_index import IndexDay
+from web.edge.sessions import present_member
 from web.edge.venue import Venue
 from web.pages.rendering import Page, page
 
@@ -19,6 +20,7 @@ COLUMNS = ("day", "carrier", "currency", "median_minor", "average_minor", "volum
 
 @get("/price-index")
 async def show(request: Page, venue: Venue) -> Response[str]:
+    await present_member(request)
     return page(request, "price_index.html", days=await _last_days(venue))
 
 

@@ -16,14 +16,19 @@ from market.parties import Member, Officer
 from market.pricing import quote
 from market.refusals import NotSignedIn
 from web import i18n
-from web.edge.sessions import signed_in, signed_in_officer
+from web.edge.compression import SMALL, accepts_gzip, gzipped
+from web.edge.sessions import signed_in, signed_in_officer, unread_notices
 from web.pages import words
+from web.pages.giving_words import OBSTACLES
+from web.pages.notice_words import notice_words
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 THEMES = ("auto", "light", "dark")
 TRENDS = ("red-up", "green-up")
 HTMX = '{"includeIndicatorCSS": false, "morphIgnore": ["data-htmx-powered", "open"]}'
 """Its indicator style would be inline; what a reader has folded open stays open when its surroundings change."""
+
+VARY = "HX-Request, Accept-Language, Cookie, Accept-Encoding"
 
 Page = Request[Any, Any, Any]
 
@@ -87,13 +92,16 @@ def page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     **context: Any,
-) -> Response[str]:
-    """The whole page, or for htmx only the block that it swaps."""
+) -> Response[Any]:
+    """The whole page, or for htmx only the block that it swaps; zipped for whoever takes it."""
     shown = block if wants_fragment(request) else None
     locale = locale_of(request)
     html = render(template, locale=locale, block=shown, request=request, **context)
-    merged = {"Vary": "HX-Request, Accept-Language, Cookie", "Content-Language": i18n.tag(locale), **(headers or {})}
-    return Response(html, status_code=status, media_type="text/html", headers=merged)
+    body = html.encode()
+    merged = {"Vary": VARY, "Content-Language": i18n.tag(locale), **(headers or {})}
+    if len(body) > SMALL and accepts_gzip(request.headers.get("accept-encoding", "")):
+        body, merged["Content-Encoding"] = gzipped(body), "gzip"
+    return Response(body, status_code=status, media_type="text/html", headers=merged)
 
 
 def see_other(path: str) -> Response[None]:
@@ -172,6 +180,7 @@ def _build() -> Environment:
         "trend_of": trend_of,
         "visitor": visitor,
         "visiting_officer": visiting_officer,
+        "unread_notices": unread_notices,
         "csrf_token": _csrf_token,
         "static": _static,
         "new_key": new_key,
@@ -207,16 +216,23 @@ def _build() -> Environment:
         "step": _word(words.STEPS),
         "instruction": _word(words.INSTRUCTIONS),
         "lane_state": _word(words.LANE_STATES),
+        "tracked": _word(words.TRACKED),
+        "awaited": _word(words.AWAITED),
         "waits": _word(words.WAITS),
         "entry": _word(words.ENTRIES),
         "cause": _word(words.CAUSES),
         "record": _word(words.RECORDS),
         "task": _word(words.TASKS),
+        "case_reason": _word(words.CASE_REASONS),
+        "case_state": _word(words.CASE_STATES),
         "lane": _word(words.LANES | words.CARRIERS),
         "noticed": _word(words.NOTICED),
+        "notice": _in_locale(lambda each, locale: notice_words(each.kind, each.facts, locale)),
         "app": _word(words.APPS),
         "line_state": _word(words.LINE_STATES),
         "plan": _word(words.PLANS),
+        "destiny": _word(words.DESTINIES),
+        "obstacle": _word(OBSTACLES),
     }
     return built
 

@@ -1,6 +1,6 @@
 """Signing in and out: a code to the phone for members, a password for officers; and what a visitor prefers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,7 +8,7 @@ from litestar import Response, get, post
 from litestar.datastructures import Cookie
 from litestar.types import ControllerRouterHandler
 
-from market import parties
+from market import codes, parties, signing_in
 from market.numbers import canonical_number
 from market.refusals import BadInput, Refusal
 from web.edge.clients import client_address
@@ -58,9 +58,9 @@ async def enter(request: Page, venue: Venue) -> Response[Any]:
     try:
         if not ticket or sent.text("again"):
             ticket = ""
-            ticket = await parties.send_code(venue, phone, client_address(request))
+            ticket = await codes.send_code(venue, phone, client_address(request))
             return _form(request, venue, Entry(phone=phone, ticket=ticket, following=following))
-        member = await parties.sign_in(venue, ticket, code)
+        member = await signing_in.sign_in(venue, ticket, code)
     except Refusal as refusal:
         errors = errors_of(refusal, locale_of(request), ("phone", "code"))
         return _form(request, venue, Entry(phone, ticket, "", following, errors), refusal.status)
@@ -124,6 +124,12 @@ async def prefer(request: Page, venue: Venue) -> Response[None]:
                 )
             )
     return response
+
+
+def refused_form(request: Page, venue: Venue, entry: Entry, refusal: Refusal) -> Response[Any]:
+    """The form again, with what was wrong with another way to sign in."""
+    errors = errors_of(refusal, locale_of(request), ())
+    return _form(request, venue, replace(entry, errors=errors), refusal.status)
 
 
 def _form(request: Page, venue: Venue, entry: Entry, status: int = 200) -> Response[Any]:

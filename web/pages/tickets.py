@@ -6,21 +6,24 @@ from typing import Any
 
 import msgspec
 
-from market.pricing import Quote, fee_minor, quote
 from market.refusals import BadInput
 from market.together import PairRequest
 from market.trading import Falling, OrderRequest
-from market.views import BookView, InstrumentView
+from market.views import InstrumentView
 from web.i18n import CLOCK, N_, plain
 from web.pages.forms import Form
 from web.pages.rendering import new_key
+from web.pages.ticket_amounts import amount_of, lots_of
 from web.pages.words import ORDER_KINDS, SELF_TRADES
 
+MODES = ("simple", "pro")
+"""A simple ticket has an amount and a price; a pro one all that there is."""
 STANDS = timedelta(hours=24)
 """How long an order with a time stands, unless another time is chosen."""
 FIELDS = (
-    "lots", "price", "line_id", "time_in_force", "expires_at", "post_only", "payment", "payment_method", "kind", "stop",
-    "stop_limit", "display", "minimum", "offset", "fall_by", "fall_every", "fall_to",
+    "lots", "amount", "price", "line_id", "time_in_force", "expires_at", "post_only", "payment", "payment_method",
+    "kind", "stop", "stop_limit", "display", "minimum", "offset", "fall_by", "fall_every", "fall_to", "destiny",
+    "friend_phone",
 )  # fmt: skip
 WAITING = ("gtc", "day", "gtd")
 TIMES_IN_FORCE = (*WAITING, "ioc", "fok")
@@ -44,9 +47,12 @@ DEMO_CARDS = {
 class Ticket:
     """An order as its form holds it: texts as they were typed, and what was wrong with them."""
 
+    mode: str = "pro"
     side: str = "buy"
     market: bool = False
     lots: str = ""
+    amount: str = ""
+    """What the simple ticket has instead of lots: GB, or coins."""
     price: str = ""
     time_in_force: str = "gtc"
     expires_at: str = ""
@@ -75,6 +81,11 @@ class Ticket:
         return self.side == "sell"
 
     @property
+    def is_simple(self) -> bool:
+        """Whether two fields are enough for it; what says more is shown whole."""
+        return self.mode == "simple" and self.is_plain and not (self.market or self.falling)
+
+    @property
     def is_priced_by_book(self) -> bool:
         """Whether it comes to what rests now."""
         return self.market and self.kind != "stop"
@@ -97,12 +108,14 @@ def takes(view: InstrumentView, now: datetime) -> str:
     return "all" if view.state == "open" and view.opens_at <= now < view.closes_at else "nothing"
 
 
-def typed(form: Form, view: InstrumentView, now: datetime) -> Ticket:
+def typed(form: Form, view: InstrumentView, now: datetime, mode: str = "pro") -> Ticket:
     """What a form or a link says, with the defaults of an empty ticket."""
     ticket = Ticket(
+        mode=mode,
         side="sell" if form.text("side") == "sell" else "buy",
         market=form.text("type") == "market",
         lots=form.text("lots"),
+        amount=form.text("amount"),
         price=form.text("price"),
         time_in_force=form.text("time_in_force") or "gtc",
         expires_at=form.text("expires_at") or f"{(now + STANDS).astimezone(CLOCK):%Y-%m-%dT%H:%M}",
@@ -124,6 +137,7 @@ def typed(form: Form, view: InstrumentView, now: datetime) -> Ticket:
         fall_to=form.text("fall_to"),
         self_trade=_one_of(tuple(SELF_TRADES), form.text("self_trade")),
     )
+    ticket = _told_both_ways(replace(ticket, mode="simple" if ticket.is_simple else "pro"), view)
     if ticket.price or ticket.market:
         return ticket
     return replace(ticket, price=plain(_best(view, ticket), view.currency))
@@ -137,7 +151,7 @@ def asked(form: Form, ticket: Ticket, view: InstrumentView) -> OrderRequest | Pa
     """
     if ticket.time_in_force not in TIMES_IN_FORCE:
         raise BadInput("Please choose how long the order stands.", field="time_in_force")
-    lots = form.whole("lots", N_("Please enter how many lots."))
+    lots = lots_of(form, view)
     price = None if ticket.has_no_price else form.amount("price", view.currency, N_("Please enter a price."))
     by_card = not ticket.is_sale and ticket.payment == "card"
     if by_card and not ticket.payment_method:
@@ -163,6 +177,19 @@ def asked(form: Form, ticket: Ticket, view: InstrumentView) -> OrderRequest | Pa
     if ticket.falling:
         special["decay"] = _falling(form, ticket, view)
     return msgspec.structs.replace(request, **special)
+
+
+def _told_both_ways(ticket: Ticket, view: InstrumentView) -> Ticket:
+    """The amount in the ticket's own unit, when it came in the other."""
+    if ticket.mode == "simple" and not ticket.amount and ticket.lots.isascii() and ticket.lots.isdigit():
+        return replace(ticket, amount=amount_of(int(ticket.lots), view))
+    if ticket.mode == "pro" and ticket.amount and not ticket.lots:
+        try:
+            lots = lots_of(Form({"amount": ticket.amount}), view)
+        except BadInput:
+            return ticket
+        return replace(ticket, lots=str(lots))
+    return ticket
 
 
 def _special(form: Form, ticket: Ticket, view: InstrumentView) -> dict[str, Any]:
@@ -216,62 +243,6 @@ def _paired(form: Form, ticket: Ticket, view: InstrumentView, order: OrderReques
         expires_at=order.expires_at,
         line_id=order.line_id,
     )
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What a ticket would come to, or nothing while its fields don't say."""
-
-    lots: int
-    price_minor: int
-    """Per lot; of a market order the average over what rests now."""
-    quote: Quote
-    short_lots: int
-    """How much of a market order nothing rests for now."""
-
-
-def preview(form: Form, ticket: Ticket, view: InstrumentView, book: BookView) -> Preview | None:
-    """Price the ticket as it stands; nothing when it can't be priced yet."""
-    try:
-        lots = form.whole("lots", "-")
-        price = _worst(view, ticket) if ticket.has_no_price else form.amount("price", view.currency, "-")
-    except BadInput:
-        return None
-    if not ticket.is_priced_by_book:
-        return Preview(lots, price, _quoted(view, lots, price), 0)
-    total, found = _swept(book, lots, is_sale=ticket.is_sale)
-    if not found:
-        return None
-    fee = fee_minor(total, basis_points=view.fee_basis_points, minimum_minor=view.fee_minimum_minor)
-    top_up = found * view.ceiling_minor
-    return Preview(found, total // found, Quote(total, fee, total - fee, top_up, top_up - total), lots - found)
-
-
-def _worst(view: InstrumentView, ticket: Ticket) -> int:
-    """What an order without a price of its own may come to: the most that anybody pays, or the least."""
-    if ticket.is_sale:
-        return -(-view.floor_minor // view.tick_minor) * view.tick_minor
-    return view.ceiling_minor // view.tick_minor * view.tick_minor
-
-
-def _quoted(view: InstrumentView, lots: int, price_minor: int) -> Quote:
-    return quote(
-        lots=lots,
-        price_minor=price_minor,
-        ceiling_minor=view.ceiling_minor,
-        fee_basis_points=view.fee_basis_points,
-        fee_minimum_minor=view.fee_minimum_minor,
-    )
-
-
-def _swept(book: BookView, lots: int, *, is_sale: bool) -> tuple[int, int]:
-    """What taking the best levels would come to, and how many lots they hold of those wanted."""
-    total = found = 0
-    for level in book.bids if is_sale else book.asks:
-        taken = min(level.lots, lots - found)
-        total += taken * level.price
-        found += taken
-    return total, found
 
 
 def _best(view: InstrumentView, ticket: Ticket) -> int:

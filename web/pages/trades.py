@@ -1,34 +1,82 @@
 """A member's trades, how far the delivery of each has come, and the receipt of each."""
 
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
 from litestar import Response, get
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from market import parties, receipts, views
+from market import parties, receipts, tracking, views
 from market.refusals import BadInput, NotFound
 from settlement import buy_ins, escalation, reopening
 from web.edge.sessions import requires_member, requires_officer, signed_in, signed_in_officer
 from web.edge.venue import Venue
-from web.pages.forms import number_of, queried
+from web.pages.forms import Form, number_of, queried
 from web.pages.rendering import Page, page
 
 A_PAGE = 25
+STATES = {"open": ("pending", "delivered"), "settled": ("settled",), "refunded": ("refunded",)}
+"""What the list can be narrowed to, and which states of a delivery those are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which trades are looked at; empty texts leave nothing out."""
+
+    state: str = ""
+    side: str = ""
+    symbol: str = ""
+    before: str = ""
+
+    @classmethod
+    def of(cls, form: Form) -> "Filter":
+        return cls(
+            state=form.text("state") if form.text("state") in STATES else "",
+            side=form.text("side") if form.text("side") in views.SIDES else "",
+            symbol=form.text("symbol"),
+            before=form.text("before"),
+        )
+
+    def url(self, **changes: str) -> str:
+        """The address of the list with another choice; a new choice begins with the newest."""
+        chosen = replace(self, **{"before": "", **changes})
+        query = {"state": chosen.state, "side": chosen.side, "symbol": chosen.symbol, "before": chosen.before}
+        return "/trades?" + urlencode({name: value for name, value in query.items() if value})
 
 
 @get("/trades", guards=[requires_member])
 async def index(request: Page, venue: Venue) -> Response[str]:
-    form, member = queried(request), signed_in(request)
+    chosen, member = Filter.of(queried(request)), signed_in(request)
     async with venue.sessions() as session:
-        found = await views.trades(session, member.party_id, number_of(form.text("before"), "trd"), A_PAGE + 1)
+        found = await views.trades(
+            session,
+            member.party_id,
+            number_of(chosen.before, "trd"),
+            A_PAGE + 1,
+            side=chosen.side or None,
+            symbol=chosen.symbol or None,
+            statuses=STATES.get(chosen.state),
+        )
+        markets = await views.traded_instruments(session, member.party_id)
         shown = found[:A_PAGE]
         late = await escalation.of_subjects(session, "delivery", [trade.id for trade in shown])
-    older = f"trd_{shown[-1].id}" if len(found) > A_PAGE else None
-    return page(request, "trades.html", block="list", trades=shown, older=older, before=form.text("before"), late=late)
+    return page(
+        request,
+        "trades.html",
+        block="list",
+        trades=shown,
+        older=chosen.url(before=f"trd_{shown[-1].id}") if len(found) > A_PAGE else None,
+        chosen=chosen,
+        markets=markets,
+        late=late,
+    )
 
 
 @get("/trades/{name:str}", guards=[requires_member])
 async def show(request: Page, venue: Venue, name: FromPath[str]) -> Response[str]:
-    """The delivery tracker: matched, moved at the carrier, paid."""
+    """The delivery tracker: each step with its time, and of the one that is due what it waits for."""
     member, trade_id = signed_in(request), number_of(name, "trd")
     if trade_id is None:
         raise NotFound("You have no such trade.")
@@ -37,11 +85,12 @@ async def show(request: Page, venue: Venue, name: FromPath[str]) -> Response[str
         late = (await escalation.of_subjects(session, "delivery", [trade_id])).get(trade_id)
         reopened = (await reopening.of_trades(session, [trade_id])).get(trade_id, [])
         buy_in = await buy_ins.of_trade(session, trade_id)
+        facts = await tracking.facts_of(session, trade_id)
     lines = await parties.lines(venue, member) if trade.receiver_line_id else []
     receiver = next((line.masked for line in lines if line.id == trade.receiver_line_id), None)
     return page(
         request, "trade.html", block="tracker", trade=trade, receiver=receiver, late=late, reopened=reopened,
-        buy_in=buy_in,
+        buy_in=buy_in, steps=tracking.track(trade, facts, reopened, datetime.now(UTC)),
     )  # fmt: skip
 
 

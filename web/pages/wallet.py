@@ -1,25 +1,23 @@
-"""A member's wallet: balances, top-ups, withdrawals, and the statement on screen and as CSV."""
+"""A member's wallet: balances, top-ups, withdrawals, and what moved last."""
 
-import csv
-import io
 from dataclasses import dataclass, field
 from typing import Any
 
 from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
-from market import refunds, top_ups, views, wallet, withdrawals
+from market import refunds, saved_cards, top_ups, views, wallet, withdrawals
 from market.refusals import Refusal
 from settlement import part_refunds
 from web.edge.sessions import requires_member, signed_in
+from web.edge.typed import SENT_TO
 from web.edge.venue import Venue
-from web.i18n import N_, plain
+from web.i18n import N_
+from web.pages import cards
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
-from web.pages.tickets import DEMO_CARDS
 
 A_PAGE = 25
-EXPORTED = 10_000
 MOVES = 5
 REFUNDABLE = 10
 
@@ -76,24 +74,6 @@ async def refund(request: Page, venue: Venue) -> Response[Any]:
     return _on(request, "/wallet?refunded=yes")
 
 
-@get("/wallet/statement.csv", guards=[requires_member])
-async def statement_csv(request: Page, venue: Venue) -> Response[bytes]:
-    """The statement as a file that spreadsheets open: UTF-8 with a mark, amounts in yuan."""
-    async with venue.sessions() as session:
-        entries = await wallet.statement(session, signed_in(request), None, EXPORTED)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["at", "kind", "reference", "available_change", "held_change", "balance_after", "currency"])
-    currency = venue.settings.currency
-    for entry in entries:
-        amounts = (entry.available_change, entry.held_change, entry.balance_after)
-        writer.writerow(
-            [entry.at.isoformat(), entry.kind, entry.reference, *(plain(each, currency) for each in amounts), currency]
-        )
-    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
-    return Response("\ufeff".encode() + text.getvalue().encode(), media_type="text/csv", headers=headers)
-
-
 async def _page(
     request: Page,
     venue: Venue,
@@ -109,6 +89,7 @@ async def _page(
         entries = await wallet.statement(session, member, before, A_PAGE + 1)
         moves = await views.money_moves(session, member.party_id, MOVES)
         refundable = await part_refunds.refundable(session, member.party_id, REFUNDABLE)
+        saved = {each.id: cards.label(each) for each in await saved_cards.cards(session, member)}
     return page(
         request,
         "wallet.html",
@@ -119,13 +100,16 @@ async def _page(
         more=len(entries) > A_PAGE,
         moves=moves,
         topping=topping or Entry(),
-        drawing=drawing or Entry(),
+        drawing=drawing or Entry(amount=form.text("amount") if form.text(SENT_TO) == "/wallet/withdraw" else ""),
         refunding=refunding or Entry(),
         refundable=refundable,
         topped=form.text("topped"),
         drawn=form.text("drawn"),
         refunded=form.text("refunded"),
-        cards=DEMO_CARDS if not venue.settings.is_production else {},
+        cards=await cards.payable(venue, member),
+        saved=saved,
+        card=form.text("card"),
+        is_demo=not venue.settings.is_production,
     )
 
 
@@ -145,4 +129,4 @@ def _on(request: Page, url: str) -> Response[Any]:
     return see_other(url)
 
 
-routes: list[ControllerRouterHandler] = [index, top_up, withdraw, refund, statement_csv]
+routes: list[ControllerRouterHandler] = [index, top_up, withdraw, refund]

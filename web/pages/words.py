@@ -6,6 +6,7 @@ from functools import cache
 from typing import Protocol
 
 from market.refusals import Refusal
+from market.step_up import StepUpNeeded
 from settlement import breaker, delivery
 from web.i18n import N_, messages, month, translated
 
@@ -71,6 +72,7 @@ REASONS = {
     "plan_changed": N_("The plan of this line was changed"),
     "line_closed": N_("This line was closed"),
     "reservation_lapsed": N_("The carrier no longer sets this data aside"),
+    "frozen": N_("Your account was put on hold"),
     "rules_changed": N_("The carrier's rules changed, and this can't be delivered any more"),
     "sales_used_up": N_("This line has sold as often this month as its carrier allows"),
     "sales_used_up_today": N_("This line has sold as often today as its carrier allows"),
@@ -155,6 +157,18 @@ ENTRIES = {
     "billed": N_("Top-up on the phone bill"),
     "bill_refunded": N_("Taken off the phone bill"),
     "payout_returned": N_("Withdrawal returned"),
+    "gift_link_held": N_("Set aside for a gift"),
+    "gift_link_claimed": N_("Gift"),
+    "gift_link_returned": N_("Gift came back"),
+    "carrier_reversed": N_("Delivery taken back by the carrier"),
+    "paid_back_outside": N_("Payment taken back after delivery"),
+    "debt_paid": N_("Paid on what was owed"),
+    "reopening_withdrawn": N_("Reopened trade closed again"),
+    "buy_in_funded": N_("Set aside to buy a trade in"),
+    "buy_in_closed": N_("Left over from a buy-in"),
+    "uncaptured": N_("Card payment covered by us"),
+    "adjusted": N_("Corrected by our officers"),
+    "case_paid_back": N_("Paid back by decision of our officers"),
 }
 CAUSES = {
     "missing_there": N_("We have it, they do not"),
@@ -182,6 +196,7 @@ RECORDS = {
 TASKS = {
     "deliver": N_("Move data to the buyer"),
     "bundle": N_("Move the data of several trades to the buyer"),
+    "reserve": N_("Set the seller's data aside"),
     "release": N_("Give data back to the seller"),
     "capture": N_("Capture a card hold"),
     "void": N_("Release a card hold"),
@@ -193,17 +208,57 @@ TASKS = {
     "evidence": N_("Answer a dispute"),
     "redeem": N_("Turn coins into data"),
     "handout": N_("Hand data out"),
+    "give": N_("Move given data to its receiver"),
+    "tank_release": N_("Give data of the tank back at the carrier"),
     "reverse": N_("Take a transfer back"),
     "bill_prepare": N_("Reserve a payment on the phone bill"),
     "bill_confirm": N_("Charge a phone bill"),
     "bill_cancel": N_("Let a payment on the phone bill go"),
     "bill_refund": N_("Take a payment off the phone bill"),
 }
+DESTINIES = {
+    "back": N_("Back to me"),
+    "price_steps": N_("Lower the price day by day, then back to me"),
+    "last_auction": N_("Wait for the closing auctions, then back to me"),
+    "friend": N_("To a friend"),
+    "tank": N_("Into the community tank"),
+    "charity": N_("To charity"),
+}
 WAITS = {
     breaker.WAITING: N_(
         "The carrier does not answer. Nothing is sent until it does, and it is tried again from time to time."
     ),
     delivery.BUNDLED: N_("It moves by one call with other trades of the same two lines."),
+}
+TRACKED = {
+    "matched": N_("Matched"),
+    "held": N_("Money and goods are set aside"),
+    "sent": N_("Sent to the carrier"),
+    "delivered": N_("Delivered"),
+    "captured": N_("Taken from your card"),
+    "paid": N_("Paid"),
+    "refunded": N_("Refunded"),
+    "carrier_reversed": N_("Taken back by the carrier"),
+    "carrier_reversed_withdrawn": N_("Not taken back after all"),
+    "disputed": N_("Payment taken back by the bank"),
+    "disputed_withdrawn": N_("The bank gave the payment back"),
+    "refunded_outside": N_("Payment refunded outside"),
+    "refunded_outside_withdrawn": N_("The refund outside failed"),
+    "case_decided": N_("Decided by our officers"),
+    "case_decided_withdrawn": N_("The decision was taken back"),
+}
+AWAITED = {
+    "turn": N_("Waiting for its turn"),
+    "answer": N_("The carrier is being asked"),
+    "asking": N_("The carrier has not answered yet; it is asked again before anything is repeated"),
+    "trying": N_("It did not get through; we try again"),
+    "person": N_("A person is looking into it"),
+    "ending": N_("Something else of this trade has to end first"),
+    "card_turn": N_("The card payment is taken next"),
+    "card_answer": N_("The payment provider is being asked"),
+    "card_asking": N_("The payment provider has not answered yet; it is asked again before anything is repeated"),
+    "card_trying": N_("The payment provider was not reached; we try again"),
+    "card_person": N_("A person is looking into it"),
 }
 LANE_STATES = {
     "closed": N_("In order"),
@@ -321,6 +376,20 @@ class Named(Protocol):
     @property
     def carrier(self) -> str | None: ...
 
+CASE_REASONS = {
+    "not_received": N_("The data never arrived"),
+    "wrong_amount": N_("Less arrived than I bought"),
+    "expired_early": N_("It expired earlier than it said"),
+    "not_paid": N_("I was not paid"),
+    "other": N_("Something else"),
+}
+CASE_STATES = {
+    "open": N_("Open"),
+    "decided": N_("Decided"),
+    "withdrawn": N_("Withdrawn"),
+    "abandoned": N_("Given up: no answer came in time"),
+}
+
 
 def word(table: dict[str, str], code: str | None, locale: str) -> str:
     """The word for a code; a code that nobody gave words to is shown as it is."""
@@ -363,6 +432,13 @@ def _told(pattern: re.Pattern[str], words: str, detail: str) -> str:
 
 
 def said(error: Refusal, locale: str) -> str:
+    """A refusal in the reader's language. One that asks for a proof is no words on this page: it leads to another.
+
+    Raises:
+        StepUpNeeded: it was that.
+    """
+    if isinstance(error, StepUpNeeded):
+        raise error
     return refusal_words(error.code, error.detail, locale)
 
 

@@ -2,9 +2,21 @@
 (() => {
   "use strict";
   const drawn = new WeakMap();
-  const SECONDS = { "1m": 60, "15m": 900, "1h": 3600, "1d": 86400 };
   const FEW = 40; // fewer candles keep their width instead of filling the chart
   const SHANGHAI = 8 * 3600; // the chart shows UTC, the market lives in Shanghai's time
+
+  // The library comes only when there are candles to draw.
+  let library = null;
+  function loaded(address) {
+    library ??= new Promise((done, failed) => {
+      const script = document.createElement("script");
+      script.src = address;
+      script.addEventListener("load", done);
+      script.addEventListener("error", failed);
+      document.head.append(script);
+    });
+    return library;
+  }
 
   function colours() {
     const style = getComputedStyle(document.documentElement);
@@ -40,6 +52,7 @@
     const answer = await fetch(figure.dataset.candles, { headers: { Accept: "application/json" } });
     if (!answer.ok) return;
     const candles = await answer.json();
+    await loaded(figure.dataset.library);
     const { chart, series } = options();
     const made = LightweightCharts.createChart(figure, chart);
     const scale = Number(figure.dataset.scale);
@@ -80,7 +93,7 @@
     for (const figure of figures()) {
       const state = drawn.get(figure);
       if (!state) continue;
-      for (const print of JSON.parse(event.detail.data)) trade(state, SECONDS[figure.dataset.period], print);
+      for (const print of JSON.parse(event.detail.data)) trade(state, Number(figure.dataset.seconds), print);
     }
   });
   document.addEventListener("htmx:after:swap", drawAll);

@@ -48,14 +48,33 @@
     form.querySelector?.('[aria-invalid="true"]')?.focus();
   });
 
-  // Taps on a price of the book fill the ticket; without script the link loads the page with that price.
+  // Taps on a price of the book fill the ticket; without script the link loads the page with price and side.
   document.addEventListener("click", (event) => {
     const level = event.target.closest("a.level");
     const price = document.getElementById("ticket-price");
     if (!level || !price || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
+    const side = document.getElementById(`ticket-side-${level.dataset.side}`);
+    if (side) side.checked = true;
     price.value = level.dataset.price;
     price.dispatchEvent(new Event("input", { bubbles: true }));
     price.focus();
   });
+
+  // Times that run out are counted down; what is more than a day away stays as the server wrote it.
+  const DAY_SECONDS = 86_400;
+  const two = (number) => String(number).padStart(2, "0");
+
+  function count() {
+    for (const time of document.querySelectorAll("time[data-until]")) {
+      const left = Math.max(0, Math.round((Date.parse(time.dataset.until) - Date.now()) / 1000));
+      if (left >= DAY_SECONDS) continue;
+      const [hours, minutes, seconds] = [Math.floor(left / 3600), Math.floor((left % 3600) / 60), left % 60];
+      time.textContent = hours ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
+    }
+  }
+
+  document.addEventListener("htmx:after:swap", count);
+  setInterval(count, 1000);
+  count();
 })();

@@ -7,7 +7,7 @@ into the queue is never done: the status is asked for, and a push only says when
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -26,6 +26,7 @@ from settlement.carriers.values import (
     ActionPage,
     Bucket,
     CarrierProfile,
+    KycMatch,
     Movement,
     MovementKind,
     MovementStatus,
@@ -41,7 +42,9 @@ Found = TypeVar("Found", Movement, Reservation)
 class RechargeCarrier:
     """One gateway, over HTTP. Open it with `async with`, or call `aclose` when done."""
 
-    capabilities = Capabilities(codes=False, messages=False, sim_swap=False, transfers=True)
+    capabilities = Capabilities(
+        codes=False, messages=False, sim_swap=False, recycling=False, name_match=False, transfers=True
+    )
 
     def __init__(self, profile: CarrierProfile) -> None:
         self.profile = profile
@@ -173,6 +176,12 @@ class RechargeCarrier:
         _not_offered()
 
     async def sim_swapped(self, msisdn: str, max_age_hours: int) -> bool:  # noqa: ARG002 - the port's
+        _not_offered()
+
+    async def number_recycled(self, msisdn: str, since: date) -> bool:  # noqa: ARG002 - the port's
+        _not_offered()
+
+    async def kyc_match(self, msisdn: str, name: str, id_document: str) -> KycMatch:  # noqa: ARG002 - the port's
         _not_offered()
 
     async def _order(self, external_id: str) -> Any:

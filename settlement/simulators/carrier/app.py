@@ -1,5 +1,6 @@
 """The simulated carrier as one application: three carriers, their pages, their faults."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,7 +11,7 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.exceptions import HTTPException
 from litestar.types import Message, Scope
 
-from settlement.simulators.carrier import admin, billing_http, camara, errors, number_events, pages, tmf
+from settlement.simulators.carrier import admin, billing_http, camara, consuming, errors, number_events, pages, tmf
 from settlement.simulators.carrier.brands import BRAND_OF_CODE
 from settlement.simulators.carrier.database import Database
 from settlement.simulators.carrier.faults import Faults
@@ -39,7 +40,10 @@ def create_app(database_url: str, credentials: dict[str, str], *, pool_size: int
         with suppress(Refusal):  # a database that is not up yet is asked again with each request
             async with database.connection():
                 pass
+        consuming_on = asyncio.create_task(consuming.keep_consuming(database, sorted(credentials)))
         yield
+        consuming_on.cancel()
+        await asyncio.gather(consuming_on, return_exceptions=True)
         await database.close()
 
     return Litestar(

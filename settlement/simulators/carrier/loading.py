@@ -1,14 +1,15 @@
 """Loading many lines at once: set-based, and through the journal like every other change of a balance."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 import msgspec
 
-from settlement.simulators.carrier import lines, reservations
+from settlement.simulators.carrier import consuming, lines, reservations
 from settlement.simulators.carrier.bodies import Megabytes, Moment, Msisdn, Name, Scope, Strict
 from settlement.simulators.carrier.database import Connection
 from settlement.simulators.carrier.refusals import Refusal
@@ -16,6 +17,8 @@ from settlement.simulators.carrier.refusals import Refusal
 MAX_LINES = 20_000
 
 Key = tuple[str, str, str | None, datetime, bool]
+Histories = Mapping[str, Sequence[tuple[date, int]]]
+"""By bucket: the days, oldest first, and MB used on each."""
 
 
 class LoadBucket(Strict, frozen=True, kw_only=True):
@@ -30,7 +33,10 @@ class LoadBucket(Strict, frozen=True, kw_only=True):
 
 
 class LoadLine(Strict, frozen=True, kw_only=True):
-    """`distributes` makes it a company's distribution account, which may pass on once what it buys."""
+    """`distributes` makes it a company's distribution account, which may pass on once what it buys.
+
+    `daily_mb` is what its subscriber uses on a usual day; the journal tells of it from `used_since` on.
+    """
 
     msisdn: Msisdn
     name: Name
@@ -41,6 +47,8 @@ class LoadLine(Strict, frozen=True, kw_only=True):
     status: Literal["active", "suspended"] = "active"
     sim_changed_at: Moment | None = None
     distributes: bool = False
+    daily_mb: Megabytes = 0
+    used_since: Moment | None = None
     buckets: list[LoadBucket] = msgspec.field(default_factory=list)
 
 
@@ -50,27 +58,24 @@ class Load(Strict, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A bucket as it is to be, and by how much its remaining data changes."""
+    """A bucket as it is to be, and what was left in it before."""
 
     id: str
     key: Key
     bucket: LoadBucket
     before_mb: int
 
-    @property
-    def change_mb(self) -> int:
-        return self.bucket.remaining_mb - self.before_mb
-
 
 UPSERT_LINES = """
 INSERT INTO line (carrier, msisdn, name, id_document, plan_name, payment, province, status, sim_changed_at,
-                  distributes)
+                  distributes, daily_mb, used_on)
 SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::timestamptz[], $10::boolean[])
+                         $9::timestamptz[], $10::boolean[], $11::bigint[], $12::date[])
 ON CONFLICT (carrier, msisdn) DO UPDATE SET
     name = excluded.name, id_document = excluded.id_document, plan_name = excluded.plan_name,
     payment = excluded.payment, province = excluded.province, status = excluded.status,
-    sim_changed_at = excluded.sim_changed_at, distributes = excluded.distributes
+    sim_changed_at = excluded.sim_changed_at, distributes = excluded.distributes,
+    daily_mb = excluded.daily_mb, used_on = excluded.used_on
 """
 
 UPSERT_BUCKETS = """
@@ -91,16 +96,41 @@ async def load(connection: Connection, carrier: str, loads: Sequence[LoadLine], 
     keys = [_key(line, bucket) for line in loads for bucket in line.buckets]
     if len({line.msisdn for line in loads}) < len(loads) or len(set(keys)) < len(keys):
         raise Refusal("INVALID_REQUEST", "A line, or a bucket of a line, is given twice.")
-    await _upsert_lines(connection, carrier, sorted(loads, key=lambda line: line.msisdn))
+    await _upsert_lines(connection, carrier, sorted(loads, key=lambda line: line.msisdn), now)
     msisdns = [line.msisdn for line in loads]
     await lines.lock(connection, carrier, *msisdns)
     await reservations.expire(connection, carrier, msisdns, now)
 
     existing = await _existing(connection, carrier, msisdns)
     loaded = [_loaded(_key(line, bucket), bucket, existing) for line in loads for bucket in line.buckets]
-    await _upsert_buckets(connection, carrier, loaded, now)
-    await _journal(connection, carrier, [item for item in loaded if item.change_mb], now)
+    histories = _histories(loads, loaded, now)
+    await _upsert_buckets(connection, carrier, [_with_all_it_held(item, histories) for item in loaded], now)
+    await _journal(connection, carrier, loaded, histories, now)
     return len(loaded)
+
+
+def _histories(loads: Sequence[LoadLine], loaded: Sequence[Loaded], now: datetime) -> Histories:
+    """What was used of each new bucket on earlier days: on each day out of the one that ended first."""
+    histories: defaultdict[str, list[tuple[date, int]]] = defaultdict(list)
+    owned: defaultdict[str, list[Loaded]] = defaultdict(list)
+    for item in sorted(loaded, key=lambda item: item.bucket.expires_at):
+        if item.bucket.app_scope is None and not item.before_mb:
+            owned[item.key[0]].append(item)
+    for line in loads:
+        if line.used_since is None or not line.daily_mb:
+            continue
+        first = line.used_since.astimezone(consuming.BEIJING).date()
+        for day in consuming.days(first, consuming.last_used_day(now)):
+            alive = (item for item in owned[line.msisdn] if item.bucket.expires_at > consuming.taken_at(day))
+            if (source := next(alive, None)) is not None:
+                histories[source.id].append((day, consuming.used_mb(line.msisdn, day, line.daily_mb)))
+    return histories
+
+
+def _with_all_it_held(item: Loaded, histories: Histories) -> Loaded:
+    held_mb = item.bucket.remaining_mb + sum(amount_mb for _, amount_mb in histories.get(item.id, ()))
+    whole = msgspec.structs.replace(item.bucket, total_mb=max(item.bucket.total_mb, held_mb))
+    return replace(item, bucket=whole)
 
 
 def _key(line: LoadLine, bucket: LoadBucket) -> Key:
@@ -126,7 +156,7 @@ async def _existing(connection: Connection, carrier: str, msisdns: Sequence[str]
     }
 
 
-async def _upsert_lines(connection: Connection, carrier: str, loads: Sequence[LoadLine]) -> None:
+async def _upsert_lines(connection: Connection, carrier: str, loads: Sequence[LoadLine], now: datetime) -> None:
     await connection.execute(
         UPSERT_LINES,
         carrier,
@@ -139,6 +169,8 @@ async def _upsert_lines(connection: Connection, carrier: str, loads: Sequence[Lo
         [line.status for line in loads],
         [line.sim_changed_at for line in loads],
         [line.distributes for line in loads],
+        [line.daily_mb for line in loads],
+        [consuming.last_used_day(now) if line.daily_mb else None for line in loads],
     )
 
 
@@ -158,11 +190,26 @@ async def _upsert_buckets(connection: Connection, carrier: str, loaded: Sequence
     )
 
 
-async def _journal(connection: Connection, carrier: str, loaded: Sequence[Loaded], now: datetime) -> None:
-    actions = [(uuid4().hex, carrier, "bucket", item.id, abs(item.change_mb), item.key[0], now) for item in loaded]
+async def _journal(
+    connection: Connection, carrier: str, loaded: Sequence[Loaded], histories: Histories, now: datetime
+) -> None:
+    actions: list[tuple[Any, ...]] = []
     entries: list[tuple[Any, ...]] = []
-    for action, item in zip(actions, loaded, strict=True):
-        entries.append((action[0], 0, None, "issued", -item.change_mb, None, None))
-        entries.append((action[0], 1, item.id, "remaining", item.change_mb, item.before_mb, item.bucket.remaining_mb))
+
+    def note(kind: str, item: Loaded, before_mb: int, change_mb: int, at: datetime) -> None:
+        action_id = uuid4().hex
+        actions.append((action_id, carrier, kind, item.id, abs(change_mb), item.key[0], at))
+        entries.append((action_id, 0, None, "issued", -change_mb, None, None))
+        entries.append((action_id, 1, item.id, "remaining", change_mb, before_mb, before_mb + change_mb))
+
+    for item in loaded:
+        history = histories.get(item.id, [])
+        left_mb = item.bucket.remaining_mb + sum(amount_mb for _, amount_mb in history)
+        begun_at = consuming.taken_at(history[0][0]) - consuming.MORNING if history else now
+        if left_mb != item.before_mb:
+            note("bucket", item, item.before_mb, left_mb - item.before_mb, begun_at)
+        for day, amount_mb in history:
+            note(consuming.KIND, item, left_mb, -amount_mb, consuming.taken_at(day))
+            left_mb -= amount_mb
     await connection.copy_records_to_table("action", records=actions, columns=ACTION_COLUMNS)
     await connection.copy_records_to_table("entry", records=entries, columns=ENTRY_COLUMNS)

@@ -40,6 +40,9 @@ CREATE TABLE IF NOT EXISTS bucket (
 ALTER TABLE line ADD COLUMN IF NOT EXISTS distributes boolean NOT NULL DEFAULT false;
 ALTER TABLE line ADD COLUMN IF NOT EXISTS subscriber_since timestamptz;
 ALTER TABLE line ADD COLUMN IF NOT EXISTS left_at timestamptz;
+-- What its subscriber uses on a usual day, and the newest day whose usage has been taken.
+ALTER TABLE line ADD COLUMN IF NOT EXISTS daily_mb bigint NOT NULL DEFAULT 0;
+ALTER TABLE line ADD COLUMN IF NOT EXISTS used_on date;
 ALTER TABLE bucket ADD COLUMN IF NOT EXISTS distributable boolean NOT NULL DEFAULT false;
 ALTER TABLE bucket DROP CONSTRAINT IF EXISTS bucket_carrier_msisdn_scope_app_scope_expires_at_transferab_key;
 

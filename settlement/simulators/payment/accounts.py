@@ -1,5 +1,6 @@
 """Sellers' accounts: opened by the platform, completed by the seller on a hosted page."""
 
+import hashlib
 import re
 
 from settlement.simulators.payment import documents, events, lists
@@ -169,7 +170,7 @@ def _bank_account(account: Document, holder: str, number: str) -> Document:
         "country": account["country"],
         "currency": account["default_currency"],
         "default_for_currency": True,
-        "fingerprint": documents.token(),
+        "fingerprint": hashlib.sha256(number.encode()).hexdigest()[:16],
         "last4": number[-4:],
         "metadata": {},
         "routing_number": None,

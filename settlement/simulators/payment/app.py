@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from litestar import Litestar, Request, Response, get, post, put, route
 from litestar.datastructures import State
@@ -63,6 +64,7 @@ def create_app(
             *(_api_route(method, path, gate, operation) for method, path, operation in API),
             *_control_routes(gate, desk, mischief),
             *_page_routes(pages),
+            *_checkout_routes(pages),
             _health_route(desk),
         ],
         lifespan=[working],
@@ -117,12 +119,33 @@ def _control_routes(gate: Gate, desk: Desk, mischief: Mischief) -> list[HTTPRout
     return [faults, change_faults, clock, advance_clock, totals]
 
 
+async def _shown(pages: Pages, request: AnyRequest, page: Awaitable[Response[str]]) -> Response[str]:
+    try:
+        return await page
+    except LOST:
+        return pages.away(request)
+
+
+def _checkout_routes(pages: Pages) -> list[HTTPRouteHandler]:
+    shown = partial(_shown, pages)
+
+    @get("/checkout/{token:str}")
+    async def checkout(request: AnyRequest, token: FromPath[str]) -> Response[str]:
+        return await shown(request, pages.checkout(request, token))
+
+    @post("/checkout/{token:str}")
+    async def pay(request: AnyRequest, token: FromPath[str]) -> Response[str]:
+        return await shown(request, pages.pay(request, token))
+
+    @get("/checkout/{token:str}/returned")
+    async def returned(request: AnyRequest, token: FromPath[str]) -> Response[str]:
+        return await shown(request, pages.returned(request, token))
+
+    return [checkout, pay, returned]
+
+
 def _page_routes(pages: Pages) -> list[HTTPRouteHandler]:
-    async def shown(request: AnyRequest, page: Awaitable[Response[str]]) -> Response[str]:
-        try:
-            return await page
-        except LOST:
-            return pages.away(request)
+    shown = partial(_shown, pages)
 
     @get("/")
     async def overview(request: AnyRequest) -> Response[str]:

@@ -66,6 +66,33 @@ CARDS = {
     "pm_card_refundFail": Card("5126", refund="fails"),
 }
 
+NUMBERS = {
+    "4242424242424242": "pm_card_visa",
+    "4000056655665556": "pm_card_visa_debit",
+    "5555555555554444": "pm_card_mastercard",
+    "371449635398431": "pm_card_amex",
+    "6200000000000005": "pm_card_unionpay",
+    "4000000000000077": "pm_card_bypassPending",
+    "4000000000000002": "pm_card_visa_chargeDeclined",
+    "4000000000009995": "pm_card_visa_chargeDeclinedInsufficientFunds",
+    "4000000000009987": "pm_card_visa_chargeDeclinedLostCard",
+    "4000000000009979": "pm_card_visa_chargeDeclinedStolenCard",
+    "4100000000000019": "pm_card_chargeDeclinedFraudulent",
+    "4000000000000069": "pm_card_visa_chargeDeclinedExpiredCard",
+    "4000000000000127": "pm_card_visa_chargeDeclinedIncorrectCvc",
+    "4000000000000119": "pm_card_visa_chargeDeclinedProcessingError",
+    "4000000000006975": "pm_card_visa_chargeDeclinedVelocityLimitExceeded",
+    "4000000000000341": "pm_card_chargeCustomerFail",
+    "4000000000003220": "pm_card_threeDSecure2Required",
+    "4000000000003063": "pm_card_threeDSecureRequired",
+    "4000002760003184": "pm_card_authenticationRequired",
+    "4000000000003097": "pm_card_threeDSecureRequiredChargeDeclined",
+    "4000000000000259": "pm_card_createDispute",
+    "4000000000007726": "pm_card_pendingRefund",
+    "4000000000005126": "pm_card_refundFail",
+}
+"""The test numbers that the hosted page takes, and the card that each of them is."""
+
 BANK_FAILURES = {
     "000111111116": ("no_account", "The bank account could not be located."),
     "000111111113": ("account_closed", "The bank account has been closed."),

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from settlement.simulators.payment import payment_intents, payouts, refunds
+from settlement.simulators.payment import checkout, payment_intents, payouts, refunds
 from settlement.simulators.payment.answers import Refusal
 from settlement.simulators.payment.desk import Call, Desk
 from settlement.simulators.payment.store import LOST
@@ -19,6 +19,7 @@ async def _lapse_hold(call: Call, intent_id: str) -> None:
 
 ACTIONS: dict[str, Callable[[Call, str], Awaitable[None]]] = {
     "lapse_hold": _lapse_hold,
+    "expire_checkout": checkout.run_out,
     "send_payout": payouts.send,
     "finish_payout": payouts.finish,
     "return_payout": payouts.come_back,

@@ -20,6 +20,7 @@ EXPANDABLE = {
     "balance_transaction": {"source"},
     "dispute": {"charge", "payment_intent"},
     "payment_method": {"customer"},
+    "checkout.session": {"customer", "payment_intent"},
 }
 
 

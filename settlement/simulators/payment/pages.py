@@ -1,5 +1,6 @@
 """The pages people see: the overview, the bank's 3-D Secure question, the seller's onboarding."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.datastructures import State
 
-from settlement.simulators.payment import accounts, payment_intents, words
+from settlement.simulators.payment import accounts, checkout, payment_intents, words
 from settlement.simulators.payment.answers import Document, Refusal
 from settlement.simulators.payment.desk import Call, Desk
 from settlement.simulators.payment.faults import Mischief
@@ -23,6 +24,7 @@ AnyRequest = Request[None, None, State]
 HERE = Path(__file__).parent
 STYLE = (HERE / "style.css").read_text()
 GONE = 410
+UNPAID = 402
 HOLDER_CHARACTERS = 100
 
 
@@ -52,8 +54,9 @@ class Pages:
             if found is None:
                 return self._gone(request)
             intent, return_url = found
+            way_back = await checkout.way_back(call, intent) or return_url
         amount = shown(intent["amount"], intent["currency"], LOCALES[_language(request)])
-        return self._page(request, "challenge.html", {"amount": amount}, forms_to=return_url)
+        return self._page(request, "challenge.html", {"amount": amount}, forms_to=way_back)
 
     async def answer_challenge(self, request: AnyRequest, token: str) -> Response[str]:
         form = Form(parse_form((await request.body()).decode(errors="replace")))
@@ -65,6 +68,7 @@ class Pages:
             intent, return_url = found
             if is_confirmed:
                 await payment_intents.attempt(call, intent, is_authenticated=True)
+                await checkout.settle(call, intent)
             else:
                 await payment_intents.give_up_authentication(call, intent)
         is_good = intent["status"] in {"succeeded", "requires_capture"}
@@ -74,6 +78,61 @@ class Pages:
             "redirect_status": "succeeded" if is_good else "failed",
         }
         return _redirect(return_url, back)
+
+    async def checkout(self, request: AnyRequest, token: str) -> Response[str]:
+        """The page on which a payer enters a card."""
+        async with self._desk.open() as call:
+            found = await checkout.of_token(call, token)
+        if found is None or found[0]["status"] == "expired":
+            return self._gone(request)
+        session, hidden = found
+        if session["status"] == "complete":
+            return _redirect(checkout.success_url(session), {})
+        return self._checkout(request, session, hidden["item"])
+
+    async def pay(self, request: AnyRequest, token: str) -> Response[str]:
+        form = Form(parse_form((await request.body()).decode(errors="replace")))
+        number = re.sub(r"[ -]", "", form.text("number") or "")
+        is_saved = form.text("save") == "yes"
+        async with self._desk.open() as call:
+            found = await checkout.of_token(call, token)
+            if found is None or found[0]["status"] == "expired":
+                return self._gone(request)
+            session, hidden = found
+            if session["status"] == "complete":
+                return _redirect(checkout.success_url(session), {})
+            intent = await checkout.pay(call, session, number, is_saved=is_saved)
+        if intent is None:
+            return self._checkout(request, session, hidden["item"], "unknown_card")
+        if intent["status"] == "requires_action":
+            return _redirect(intent["next_action"]["redirect_to_url"]["url"], {})
+        if intent["status"] in checkout.PAID:
+            return _redirect(checkout.success_url(session), {})
+        return self._checkout(request, session, hidden["item"], "declined")
+
+    async def returned(self, request: AnyRequest, token: str) -> Response[str]:
+        """The payer comes back from the bank: paid, or with another card to try."""
+        async with self._desk.open() as call:
+            found = await checkout.of_token(call, token)
+        if found is None or found[0]["status"] == "expired":
+            return self._gone(request)
+        session, hidden = found
+        if session["status"] == "complete":
+            return _redirect(checkout.success_url(session), {})
+        return self._checkout(request, session, hidden["item"], "declined")
+
+    def _checkout(self, request: AnyRequest, session: Document, item: str, problem: str = "") -> Response[str]:
+        language = _language(request)
+        shown_now = {
+            "item": item,
+            "amount": shown(session["amount_total"], session["currency"], LOCALES[language]),
+            "may_save": (session["saved_payment_method_options"] or {}).get("payment_method_save") == "enabled",
+            "cancel_url": session["cancel_url"],
+            "action": urlsplit(session["url"]).path,
+            "problem": words.WORDS[language][problem] if problem else "",
+        }
+        status = UNPAID if problem else 200
+        return self._page(request, "checkout.html", shown_now, status=status, forms_to=session["success_url"])
 
     async def onboarding(self, request: AnyRequest, token: str) -> Response[str]:
         async with self._desk.open() as call:

@@ -112,6 +112,13 @@ async def cancel(call: Call) -> Answer:
     return Answer(200, intent)
 
 
+async def give_up(call: Call, intent_id: str) -> None:
+    """Let a payment go that nobody can pay any more."""
+    intent = await find(call, intent_id)
+    if intent["status"] in CANCELABLE:
+        await _release(call, intent, "abandoned", "charge.refunded")
+
+
 async def find(call: Call, intent_id: str) -> Document:
     intent = await documents.find(call, "payment_intent", intent_id, param="intent")
     await lapse(call, intent)
@@ -257,6 +264,12 @@ def _unexpected(intent: Document, what: str, wanted: set[str]) -> Refusal:
 def _intent(call: Call, amount: int, currency: str, capture_method: str) -> Document:
     form = call.form
     form.allow(*OPTIONS)
+    given = {name: form.text(name) for name in PLAIN} | {"metadata": form.metadata()}
+    return bare(call, amount, currency, form.text("customer"), capture_method) | given
+
+
+def bare(call: Call, amount: int, currency: str, customer: str | None, capture_method: str = "automatic") -> Document:
+    """A payment that nobody has named a card for yet."""
     intent_id = documents.new_id("pi")
     return {
         "id": intent_id,
@@ -275,13 +288,13 @@ def _intent(call: Call, amount: int, currency: str, capture_method: str) -> Docu
         "confirmation_method": "automatic",
         "created": call.now,
         "currency": currency,
-        "customer": form.text("customer"),
+        "customer": customer,
         "customer_account": None,
         "excluded_payment_method_types": None,
         "last_payment_error": None,
         "latest_charge": None,
         "livemode": False,
-        "metadata": form.metadata(),
+        "metadata": {},
         "next_action": None,
         "on_behalf_of": None,
         "payment_method": None,
@@ -301,4 +314,4 @@ def _intent(call: Call, amount: int, currency: str, capture_method: str) -> Docu
         "shipping": None,
         "status": "requires_payment_method",
         "transfer_data": None,
-    } | {name: form.text(name) for name in PLAIN}
+    } | dict.fromkeys(PLAIN)

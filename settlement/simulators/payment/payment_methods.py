@@ -38,7 +38,18 @@ async def usable(call: Call, method_id: str, customer: str | None) -> tuple[Docu
             f"The payment method {method_id} belongs to another customer and cannot be used for this payment.",
             param="payment_method",
         )
-    return method, card_of(await documents.hidden_of(call, method_id))
+    hidden = await documents.hidden_of(call, method_id)
+    if hidden.get("is_spent"):
+        raise _spent()
+    return method, card_of(hidden)
+
+
+def _spent() -> Refusal:
+    return Refusal(
+        "This PaymentMethod was previously used without being attached to a Customer or was detached from a Customer,"
+        " and may not be used again.",
+        code="payment_method_unexpected_state",
+    )
 
 
 async def create(call: Call) -> Answer:
@@ -64,12 +75,6 @@ async def attach(call: Call) -> Answer:
     await documents.find(call, "customer", customer, param="customer", status=400)
     method_id = call.path["id"]
     method, _ = await usable(call, method_id, customer)
-    if (await documents.hidden_of(call, method["id"])).get("is_spent"):
-        raise Refusal(
-            "This PaymentMethod was previously used without being attached to a Customer or was detached from a"
-            " Customer, and may not be used again.",
-            code="payment_method_unexpected_state",
-        )
     method["customer"] = customer
     await documents.save(call, method)
     await events.record(call, "payment_method.attached", method)

@@ -3,6 +3,7 @@
 from settlement.simulators.payment import (
     accounts,
     charges,
+    checkout,
     customers,
     disputes,
     ledger_views,
@@ -23,6 +24,10 @@ API: list[tuple[str, str, Operation]] = [
     ("POST", "/v1/payment_intents/{id:str}/confirm", payment_intents.confirm),
     ("POST", "/v1/payment_intents/{id:str}/capture", payment_intents.capture),
     ("POST", "/v1/payment_intents/{id:str}/cancel", payment_intents.cancel),
+    ("POST", "/v1/checkout/sessions", checkout.create),
+    ("GET", "/v1/checkout/sessions", checkout.listed),
+    ("GET", "/v1/checkout/sessions/{id:str}", checkout.retrieve),
+    ("POST", "/v1/checkout/sessions/{id:str}/expire", checkout.expire),
     ("GET", "/v1/charges", charges.listed),
     ("GET", "/v1/charges/{id:str}", charges.retrieve),
     ("POST", "/v1/payment_methods", payment_methods.create),

@@ -29,7 +29,7 @@ from settlement import failpoints
 from settlement.worker import run
 from tests.settlement.world import QUICK
 
-SLACK = timedelta(seconds=3)
+SLACK = timedelta(seconds=float(os.environ.get("SURPLUSFLOW_FAULT_SLACK", "3")))
 PROVIDER_PATIENCE = timedelta(seconds=0.5)
 PROVIDER_SECONDS = 1
 ROUND_SECONDS = 0.5

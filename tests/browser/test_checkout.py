@@ -1,0 +1,66 @@
+"""A new card is entered at the payment provider, never with us; saved there, it pays for the next purchase."""
+
+from datetime import UTC, datetime, timedelta
+
+from playwright.async_api import Browser, expect
+
+from market.demo.catalogue import month_ends
+from market.demo.seed import BUYER, SELLER
+from tests.browser.people import DESKTOP, PHONE, Person, arrive
+from tests.stack import Running
+
+SECURE = "4000 0000 0000 3220"
+
+
+async def _pay(person: Person, number: str) -> None:
+    """Enter a card on the provider's page, save it, and confirm at the bank."""
+    page = person.page
+    assert not page.url.startswith(person.market.web), "card entry never touches our pages"
+    await page.get_by_label("Card number").fill(number)
+    await page.get_by_label("Expiry (month/year)").fill("12/34")
+    await page.get_by_label("Security code").fill("123")
+    await page.get_by_label("Save this card for next time").check()
+    await page.get_by_role("button", name="Pay").click()
+    await page.get_by_role("button", name="Confirm payment").click()
+
+
+async def test_a_new_card_with_3d_secure_fills_the_wallet_and_then_buys(market: Running, browser: Browser) -> None:
+    symbol = f"CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
+    seller = await arrive(browser, market, viewport=DESKTOP)
+    buyer = await arrive(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
+    await seller.sign_in(SELLER[2])
+    await buyer.sign_in(BUYER[2])
+    page = buyer.page
+
+    await buyer.open("/wallet")
+    had = int(await page.get_by_test_id("wallet-available").get_attribute("data-minor") or 0)
+    await page.fill("#top-up-amount", "50.00")
+    await page.select_option("#top-up-card", "checkout")
+    await page.get_by_test_id("top-up").click()
+    await page.wait_for_url("**/checkout/*")
+    await _pay(buyer, SECURE)
+
+    await page.wait_for_url("**/wallet?topped=succeeded")
+    await expect(page.get_by_test_id("wallet-available")).to_have_attribute("data-minor", str(had + 5_000))
+    await page.get_by_text("Your saved cards").click()
+    await expect(page.get_by_test_id("saved-card")).to_have_text("Visa ···· 3220 · 12/34")
+
+    # The card that was saved there holds the money for a purchase; its bank asks once more.
+    await seller.open(f"/instruments/{symbol}")
+    await seller.place("sell", lots=10, price="1.40")
+    await buyer.open(f"/instruments/{symbol}?mode=pro")
+    await page.locator("label:has(#ticket-side-buy)").click()
+    await page.fill("#ticket-lots", "10")
+    await page.fill("#ticket-price", "1.40")
+    await page.locator("label:has(#ticket-payment-card)").click()
+    await page.select_option("#ticket-card", label="Visa ···· 3220 · 12/34")
+    await page.get_by_test_id("ticket-submit-buy").click()
+    await page.get_by_role("button", name="Confirm payment").click()
+    await page.wait_for_url("**/instruments/*placed=*")
+
+    # Whoever removes a card is not offered it again.
+    await buyer.open("/wallet")
+    await page.get_by_text("Your saved cards").click()
+    await page.get_by_test_id("forget-card").click()
+    await page.wait_for_url("**/wallet?card=removed")
+    await expect(page.get_by_test_id("saved-card")).to_have_count(0)
