@@ -1,13 +1,18 @@
-"""Buying some data at the best price that is offered now, beside the carrier's own price. Pure decisions.
+"""Buying some data at the best price that is offered now, beside the carrier's own price.
 
 An offer is good for a short while. What is bought is bought immediate-or-cancel at the offer's worst price, so it can
 never cost more than was shown; when the market has moved meanwhile the buyer is asked again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from market.resting import IS_SEEN, SEEN_LOTS
 from market.selling_spare import takes_orders
 from market.views import BookView, InstrumentView
 
@@ -16,6 +21,7 @@ AMOUNTS_MB = (500, 1_000, 2_000, 5_000)
 LAST_DAY = timedelta(hours=24)
 """Data that ends sooner is offered only when there is nothing else."""
 NATIONAL = "CN"
+EMPTY: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +65,31 @@ def market_for(carrier: str, views: Iterable[InstrumentView], now: datetime) -> 
     )
 
 
-def offer(view: InstrumentView, book: BookView, amount_mb: int) -> Offer | None:
-    """What the asks that rest now come to for an amount; none when nothing rests, or not below the carrier's price."""
+_OWN_ASKS = text(f"""
+    select price_minor, sum({SEEN_LOTS})::bigint as lots from open_order o
+    where instrument_id = :instrument_id and side = 2 and group_id = :group_id and {IS_SEEN} group by price_minor
+""")  # noqa: S608 - the fragments are our own
+
+
+async def own_asks(session: AsyncSession, view: InstrumentView, group_id: int) -> dict[int, int]:
+    """Lots that the buyer's own people ask for at each price: nobody buys from themselves."""
+    rows = await session.execute(_OWN_ASKS, {"instrument_id": view.id, "group_id": group_id})
+    return {row.price_minor: row.lots for row in rows}
+
+
+def offer(view: InstrumentView, book: BookView, amount_mb: int, own: Mapping[int, int] = EMPTY) -> Offer | None:
+    """What the asks that rest now come to for an amount, without the buyer's own ones.
+
+    None when nothing rests, or nothing below the carrier's price.
+    """
     wanted = -(-amount_mb // view.lot_units)
     lots, total, limit = 0, 0, 0
     for level in book.asks:
         if level.price > view.ceiling_minor or lots == wanted:
             break
-        taken = min(level.lots, wanted - lots)
+        taken = min(level.lots - own.get(level.price, 0), wanted - lots)
+        if taken <= 0:
+            continue
         lots, total, limit = lots + taken, total + taken * level.price, level.price
     if not lots:
         return None

@@ -128,9 +128,10 @@ async def _describe(session: AsyncSession, entry: Entry) -> str:
         raise BadInput(f"Nothing is listed for {entry.carrier}.")
     schedule = await fees.schedule(session)
     for row, carrier in covered:
-        asked = {"carrier": carrier, "symbol": row.symbol}
         for kind in SELLERS:
-            terms = fees.terms_in_force(schedule, entry.effective_from, party_kind=kind, **asked)
+            terms = fees.terms_in_force(
+                schedule, entry.effective_from, party_kind=kind, carrier=carrier, symbol=row.symbol
+            )
             share, least = (
                 (row.fee_basis_points, row.fee_minimum_minor)
                 if terms is None
@@ -139,7 +140,6 @@ async def _describe(session: AsyncSession, entry: Entry) -> str:
             fee = fee_minor(row.floor_minor, basis_points=share, minimum_minor=least)
             charge = charge_minor(entry.kept, quantity_mb=row.lot_units, left_minor=LARGEST_MINOR * 2)
             if fee + charge + 1 > row.floor_minor:
-                raise BadInput(
-                    f"At the lowest price of {row.symbol}, {row.floor_minor}, this charge would leave the seller nothing."
-                )
+                lowest = f"At the lowest price of {row.symbol}, {row.floor_minor}"
+                raise BadInput(f"{lowest}, this charge would leave the seller nothing.")
     return f"{entry.effective_from.isoformat()}  {entry.carrier} ({len(covered)}): {entry.kept}"

@@ -2,13 +2,17 @@
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market.carrier_charge_tables import CarrierChargeRow
 
 NONE = "0:0"
 """A carrier that charges nothing from some day on."""
+_ALL = text("""
+    select distinct on (carrier) carrier, steps from carrier_charge
+    where effective_from <= :at order by carrier, effective_from desc
+""")
 
 
 async def in_force(session: AsyncSession, at: datetime, carrier: str | None) -> str | None:
@@ -21,3 +25,9 @@ async def in_force(session: AsyncSession, at: datetime, carrier: str | None) -> 
     )
     steps = await session.scalar(newest) if carrier is not None else None
     return None if steps in {None, NONE} else steps
+
+
+async def all_in_force(session: AsyncSession, at: datetime) -> dict[str, str]:
+    """What each carrier charges at a moment, by its code; those that charge nothing are left out."""
+    rows = await session.execute(_ALL, {"at": at})
+    return {carrier: steps for carrier, steps in rows if steps != NONE}

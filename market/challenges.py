@@ -10,7 +10,7 @@ from webauthn.helpers import base64url_to_bytes
 
 from market import limits
 from market.limits import Limit
-from market.refusals import NotSignedIn
+from market.refusals import BadInput
 from market.venue import Venue
 
 LENGTH_BYTES = 32
@@ -19,7 +19,7 @@ RESPONSE_CHARACTERS = 20_000
 OF_A_CLIENT = Limit("passkey challenges of a client", count=60, seconds=600)
 
 
-class WrongPasskey(NotSignedIn):
+class WrongPasskey(BadInput):
     """The answer of a passkey does not hold; what is wrong with it is not told."""
 
     def __init__(self) -> None:

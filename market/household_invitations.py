@@ -14,7 +14,7 @@ from market.households import ABOUT, dissolve, home_of, lock_home, lock_parties,
 from market.numbers import canonical_number, issuing_carrier
 from market.parties import Member, line_of_number, line_or_invitation
 from market.purses import lock_party
-from market.refusals import BadInput, Conflict, Forbidden, NotAllowed, NotFound, TooMany
+from market.refusals import BadInput, Conflict, NotAllowed, NotFound, TooMany
 from market.tables import LineRow, PartyRow
 from market.venue import Venue
 from settlement.notices import tell
@@ -68,7 +68,7 @@ async def invite(venue: Venue, member: Member, phone: str, now: datetime) -> int
 
 def _check_person(member: Member) -> None:
     if member.kind != "subscriber":
-        raise Forbidden("Households are for people; a company has its partner page.", code="not_a_person")
+        raise NotAllowed("Households are for people; a company has its partner page.", code="not_a_person")
 
 
 async def _own_home(session: AsyncSession, member: Member) -> HouseholdRow:

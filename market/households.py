@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from market import audit
 from market.household_tables import HouseholdMemberRow, HouseholdRow, LineLimitRow
 from market.parties import Member
-from market.refusals import BadInput, Forbidden, NotFound
+from market.refusals import BadInput, NotAllowed, NotFound
 from market.tables import LineRow, PartyRow
 from market.venue import Venue
 from settlement.notices import tell
@@ -94,7 +94,7 @@ async def _paid_by(session: AsyncSession, payer: Member) -> HouseholdRow:
     found = await home_of(session, payer.party_id)
     home = None if found is None else await lock_home(session, found.id)
     if home is None or home.payer_id != payer.party_id:
-        raise Forbidden("Only the one who pays for a household may do this.", code="not_the_payer")
+        raise NotAllowed("Only the one who pays for a household may do this.", code="not_the_payer")
     return home
 
 
@@ -128,7 +128,7 @@ async def set_limit(
 
     Raises:
         BadInput: a limit is none.
-        Forbidden: the member is not the payer.
+        NotAllowed: the member is not the payer.
         NotFound: the line belongs to nobody of the household.
     """
     if monthly_mb is not None and not 0 <= monthly_mb <= LARGEST_LIMIT_MB:

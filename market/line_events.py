@@ -17,7 +17,7 @@ from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import audit
+from market import audit, received
 from market.announcing import announce
 from market.custody import SHANGHAI
 from market.engine.commands import SETTLEMENT_WAKE, CancelOrder, party_channel
@@ -192,6 +192,10 @@ async def _settle(venue: Venue, row: LineEventRow, *, stands: bool) -> None:
             return
         if stands and changes:
             await session.execute(update(LineRow).where(LineRow.id == row.line_id).values(changes))
+        if stands and row.kind == "plan_changed" and row.plan:
+            line = await session.get_one(LineRow, row.line_id)
+            now = (await session.execute(select(func.now()))).scalar_one()
+            await received.follow(session, line, row.plan, now)
         detail: audit.Detail = {"kind": row.kind, "stands": stands}
         await audit.append(session, f"carrier:{row.carrier}", "line_event", f"line:{row.line_id}", detail)
 

@@ -1,11 +1,24 @@
 """What the engine keeps for carriers' rules: what lines have moved, and by which profiles instruments were matched."""
 
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import Index
+from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from settlement.base import Base, Key
+from settlement.base import Base, Key, Moment
+
+
+class ReceivedSuspensionRow(Base):
+    """What a line received in a month and its carrier keeps back, as its new plan does not receive."""
+
+    __tablename__ = "received_suspension"
+    __table_args__ = (CheckConstraint("quantity_mb > 0", name="quantity_is_positive"),)
+
+    line_id: Mapped[int] = mapped_column(ForeignKey("line.id"), primary_key=True, autoincrement=False)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    quantity_mb: Mapped[int]
+    since: Mapped[Moment]
+    restored_at: Mapped[datetime | None]
 
 
 class LineUsageRow(Base):

@@ -11,7 +11,7 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import audit, step_up
+from market import audit, notices, step_up
 from market.assets import asset_id
 from market.kept_back import kept_back
 from market.parties import Member, member
@@ -91,6 +91,7 @@ async def change(venue: Venue, member: Member, every: str, minimum_minor: int, n
         await lock_party(session, member)
         made = insert(PayoutScheduleRow).values(party_id=member.party_id, **values)
         await session.execute(made.on_conflict_do_update(index_elements=["party_id"], set_=values))
+        await notices.tell(session, member.party_id, "payouts_changed", about="/wallet/payouts")
         detail: audit.Detail = {"every": every, "minimum_minor": minimum_minor}
         await audit.append(session, audit.party(member.party_id), "payout_schedule", f"party:{member.party_id}", detail)
         return await schedule_of(session, member)

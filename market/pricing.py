@@ -19,7 +19,7 @@ def _steps(charges: str) -> tuple[tuple[int, int], ...]:
 
 
 def charge_minor(charges: str | None, *, quantity_mb: int, left_minor: int) -> int:
-    """What the carrier charges for moving so much data. Never so much that the seller gets nothing of ``left_minor``."""
+    """What the carrier charges for moving so much data. It always leaves the seller something of ``left_minor``."""
     if charges is None:
         return 0
     wanted = next((minor for size, minor in _steps(charges) if size <= quantity_mb), 0)

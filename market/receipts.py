@@ -29,7 +29,8 @@ select trade.id, trade.at, trade.price_minor, trade.quantity as lots, trade.fee_
     trade.price_minor * trade.quantity as amount_minor, instrument.symbol, instrument.lot_units, instrument.currency,
     asset.kind as asset_kind, asset.carrier, own.id as order_id, own.time_in_force, own.created_at as ordered_at,
     delivery.status, delivery.quantity, delivery.carrier_reference, delivery.payment_reference, delivery.delivered_at,
-    delivery.ended_at, delivery.reason, delivery.proceeds_account_id, delivery.custody_id, custody.reservation_id,
+    delivery.ended_at, delivery.reason, delivery.proceeds_account_id, delivery.custody_id, delivery.charge_minor,
+    custody.reservation_id,
     payment.provider_id, link.chain, link.number, link.first_seq, link.last_seq, link.hash, link.state_hash
 from trade
 join instrument on instrument.id = trade.instrument_id
@@ -191,6 +192,7 @@ def _opening(trade: Any, side: Side) -> list[Fact]:
         "lot_units": trade.lot_units,
         "amount_minor": trade.amount_minor,
         "fee_minor": trade.fee_minor if side == "sell" else 0,
+        **_charge(trade, side),
         "currency": trade.currency,
         **_anchor(trade),
     }
@@ -249,8 +251,14 @@ def _payment(trade: Any, side: Side) -> Facts:
         "at": at,
         "received_minor": trade.amount_minor - trade.fee_minor,
         "fee_minor": trade.fee_minor,
+        **_charge(trade, side),
         "currency": currency,
     }
+
+
+def _charge(trade: Any, side: str) -> Facts:
+    """What of a seller's fee the carrier gets; a receipt without any says nothing of it."""
+    return {"carrier_charge_minor": trade.charge_minor} if side == "sell" and trade.charge_minor else {}
 
 
 def _reopening(row: Any) -> Sequence[Fact]:

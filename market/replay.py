@@ -136,11 +136,8 @@ class Replay:
                 yield from self._place_legs(row, command)
             case PlaceTogether():
                 yield from self._place_together(instrument, row, command)
-            case AmendOrder(order_id=order_id, price_minor=price, quantity=quantity):
-                amended = instrument.book.amend(order_id, price=price, quantity=quantity, priority=row.seq)
-                yield from self._follow(instrument, row, amended.fills, amended.effects, amended.order)
-            case RenewOrder(order_id=order_id, expires_at_us=expires_at):
-                instrument.book.renew(order_id, expires_at)
+            case AmendOrder() | RenewOrder():
+                yield from self._change(instrument, row, command)
             case CancelOrder() | CancelAll() | EnactRules():
                 for order_id in self._ending(instrument, command):
                     if order_id in instrument.book:  # one that was linked to another of them is gone already
@@ -149,6 +146,14 @@ class Replay:
                 yield from self._set_state(instrument, row, command)
             case ExpireOrders() if sessions.is_letting_go(instrument):
                 yield from self._let_go(instrument, row)
+
+    def _change(self, instrument: Instrument, row: Row, command: AmendOrder | RenewOrder) -> Iterator[Fill]:
+        if isinstance(command, RenewOrder):
+            instrument.book.renew(command.order_id, command.expires_at_us)
+            return
+        price, quantity = command.price_minor, command.quantity
+        amended = instrument.book.amend(command.order_id, price=price, quantity=quantity, priority=row.seq)
+        yield from self._follow(instrument, row, amended.fills, amended.effects, amended.order)
 
     def _ending(self, instrument: Instrument, command: CancelOrder | CancelAll | EnactRules) -> list[int]:
         """The orders that a command ends, in the order in which it ends them."""

@@ -139,6 +139,8 @@ def suggest(view: InstrumentView, forecast: Forecast | None, most: int) -> Sugge
         ceiling_minor=view.ceiling_minor,
         fee_basis_points=view.fee_basis_points,
         fee_minimum_minor=view.fee_minimum_minor,
+        charges=view.charges,
+        lot_units=view.lot_units,
     )
     return Suggestion(view, lots, price, comes_to, takes_bid) if comes_to.net_minor > 0 else None
 

@@ -22,7 +22,6 @@ from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
 from market.settings import Settings
 from market.tables import LineRow
-from market.tank_rounds import TANK_RELEASE
 from market.vault import Vault, VaultBroken
 from market.venue import Venue, open_venue
 from settlement.steps import Outside
@@ -64,7 +63,6 @@ async def settle(venue: Venue, outside: Outside, stop: asyncio.Event) -> None:
         **STEPS,
         "buy_in": buying_in(venue.gateway),
         "release": carrying_out(STEPS["release"]),
-        "tank_release": TANK_RELEASE,
     }
     wake = asyncio.Event()
     async with _listening(venue, wake):

@@ -118,7 +118,8 @@ class InstrumentRow(Base):
         ),
         CheckConstraint("band_basis_points between 1 and 10000", name="band_is_a_share"),
         CheckConstraint(
-            "stopped_by is null or stopped_by in ('officer', 'switch', 'carrier') and state in ('halted', 'cancel_only')",
+            "stopped_by is null"
+            " or stopped_by in ('officer', 'switch', 'carrier') and state in ('halted', 'cancel_only')",
             name="stopped_is_stopped",
         ),
         CheckConstraint("listed_state in ('open', 'halted')", name="listed_state_is_known"),

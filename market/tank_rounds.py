@@ -12,21 +12,19 @@ from market.installation import mark
 from market.rounds import Rounds, beside
 from market.tank import lock_custody, place, reference_of
 from market.venue import Venue
-from settlement import accounts, custody, data_gifts, funding
+from settlement import accounts, data_gifts, funding
 from settlement.carriers.errors import CarrierError
 from settlement.carriers.values import ReservationStatus
 from settlement.ledger import Kind
 from settlement.naming import external_id
 from settlement.notices import tell
-from settlement.steps import Step
 
 log = structlog.get_logger()
 
 LOOK_SECONDS = 60.0
 BATCH = 200
 LIVE = frozenset({ReservationStatus.HELD, ReservationStatus.PENDING})
-TANK_RELEASE: Step[custody.Release] = Step("tank_release", custody.load, custody.send, custody.ask, custody.book)
-"""Gives a deposit's custody back: by an instruction of its own, for the one of its order may long be done."""
+
 
 _PASSED = text("""
     select deposit.custody_id from tank_deposit deposit join custody on custody.id = deposit.custody_id

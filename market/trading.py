@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import card_holds, custody, fees, line_limits, step_up, trust
+from market import card_holds, carrier_charges, custody, fees, line_limits, step_up, trust
 from market.engine.commands import (
     AmendOrder,
     Answer,

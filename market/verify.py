@@ -381,7 +381,7 @@ CHECKS = (
         """,  # noqa: S608 - our own figures
     ),
     Check(
-        "T17",
+        "T18",
         "What officers decided for the buyer was paid back once, and nothing else was under this cause",
         """
         select format('case %s gives %s back, its trade otherwise', member_case.id, decided_minor)
@@ -444,6 +444,19 @@ CHECKS = (
         ) or (status = 'refunded') <> exists (
             select from posting where kind = 31 and reference = 'trd_' || delivery.id
         ) or (status = 'refunded' and carrier_reference is not null)
+        """,
+    ),
+    Check(
+        "T17",
+        "What a carrier charges for a settled trade is on its account, once",
+        """
+        select format('trade %s: the carrier charges %s, %s is booked', delivery.id, charge_minor, coalesce(minor, 0))
+        from delivery left join (
+            select posting.reference, sum(available_change) as minor from posting
+            join account on account.id = account_id and account.kind = 'carrier_charges'
+            where posting.kind = 30 group by 1
+        ) booked on booked.reference = 'trd_' || delivery.id
+        where status = 'settled' and charge_minor <> coalesce(minor, 0)
         """,
     ),
     Check(
@@ -524,6 +537,20 @@ CHECKS = (
         ) and not exists (
             select from break_item where cause = 'not_cleared' and subject = 'acc_' || account.id
                 and break_item.status <> 'closed'
+        )
+        """,
+    ),
+    Check(
+        "P1",
+        "An autopilot that is paused or off has no open orders, but those it is just taking back",
+        """
+        select format('order %s of line %s is open', open_order.id, action.line_id)
+        from open_order
+        join autopilot_action action on action.order_id = open_order.id and action.kind in ('sell', 'buy')
+        join autopilot on autopilot.line_id = action.line_id
+        where autopilot.state <> 'on' and not exists (
+            select from autopilot_action ending where ending.order_id = open_order.id and ending.kind = 'cancel'
+                and ending.outcome is null
         )
         """,
     ),

@@ -68,6 +68,8 @@ class InstrumentView:
     """While orders are collected: when the auction is held at the earliest."""
     shard: int | None = None
     """The engine that serves it; none for the one that the rule names."""
+    charges: str | None = None
+    """What its carrier charges a seller now, where somebody has asked for it: `market.pricing.charge_minor`."""
 
     @property
     def volume_24h_mb(self) -> int | None:
@@ -205,6 +207,8 @@ class TradeView:
     """How the instruction stands: ready, claimed, unknown, done, refused or dead."""
     reason: str | None
     """Why it waits or was refunded."""
+    charge_minor: int = 0
+    """What of the seller's fee is the carrier's charge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,7 +538,8 @@ select t.id, t.instrument_id, i.symbol, a.kind, a.carrier, i.lot_units, i.curren
        t.at, coalesce(d.status, 'pending') as status, d.delivered_at, d.ended_at,
        case when not t.selling then d.receiver_line_id end as receiver_line_id,
        d.carrier_reference as reference, d.payment_reference,
-       coalesce(s.attempt, 0) as attempt, s.status as waiting, coalesce(d.reason, s.reason) as reason
+       coalesce(s.attempt, 0) as attempt, s.status as waiting, coalesce(d.reason, s.reason) as reason,
+       case when t.selling then coalesce(d.charge_minor, 0) else 0 end as charge_minor
 from (
     (select t.*, true as selling from trade t {narrowed}
      where t.seller_id = :party_id and {selling} order by t.id desc limit :limit)

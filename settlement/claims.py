@@ -35,6 +35,9 @@ STRETCH = 0.2
 POSTPONED = timedelta(seconds=2)
 LONGEST_POSTPONEMENT = timedelta(minutes=1)
 
+NOT_KNOWN = Postponed("this release does not know this kind of step")
+"""While two releases are at work, the older one leaves the newer one's steps to it."""
+
 Steps = Mapping[str, Step[Any]]
 
 _DUE = text("""
@@ -184,8 +187,11 @@ async def _take(
 
 
 async def _load(session: AsyncSession, steps: Steps, rows: Sequence[Row[Any]], mark: str) -> dict[int, Any]:
-    """By instruction: the request, or what stands in its place; nothing for a subject that does not exist."""
-    loaded: dict[int, Any] = {}
+    """By instruction: the request, or what stands in its place; nothing for a subject that does not exist.
+
+    What this release does not know is left alone.
+    """
+    loaded: dict[int, Any] = {row.id: NOT_KNOWN for row in rows if row.kind not in steps}
     for kind in sorted({row.kind for row in rows} & steps.keys()):
         ids = {row.subject_id: row.id for row in rows if row.kind == kind}
         found = await steps[kind].load(session, list(ids), mark)

@@ -105,6 +105,7 @@ def _trade(row: Any, span: Span, mark: str) -> Row:
         price_minor=row.amount_minor * 100 // row.quantity,
         amount_minor=row.amount_minor,
         fee_minor=row.fee_minor,
+        charge_minor=row.charge_minor,
         net_minor=row.amount_minor - row.fee_minor,
         currency=row.currency,
         status=row.status,

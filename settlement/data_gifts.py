@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from settlement import accounts
+from settlement import accounts, custody
 from settlement.accounts import HOUSE, Place
 from settlement.carriers.values import Movement, MovementKind, MovementStatus
 from settlement.data_gift_tables import DataGiftRow
@@ -227,3 +227,5 @@ def _parties(gifts: Iterable[DataGift]) -> set[int]:
 
 
 GIVE = Step("give", load, send, ask, book, undo, gives_up=True)
+TANK_RELEASE = Step("tank_release", custody.load, custody.send, custody.ask, custody.book)
+"""Gives the custody of the tank's deposit back: not by the instruction of its order, which may long be done."""

@@ -64,6 +64,12 @@ _OPEN = """
     from handout left join instruction step on kind = 'handout' and subject_id = handout.id
     where handout.status = 'requested' and handout.created_at < now() - cast(:after as interval)
     union all
+    select 'data_gift', gift.id, gift.created_at,
+        case when step.status = 'dead' then 'person' when step.attempt > 0 then 'unconfirmed' else 'waiting' end,
+        array[giver_id, receiver_id]
+    from data_gift gift left join instruction step on kind = 'give' and subject_id = gift.id
+    where gift.status = 'requested' and gift.created_at < now() - cast(:after as interval)
+    union all
     select 'reopening', reopening.id, opened_at,
         case when reopening.status = 'open' then 'ending' else 'person' end, array[buyer.party_id, seller.party_id]
     from reopening join delivery on delivery.id = trade_id

@@ -15,7 +15,8 @@ class EscalationRow(Base):
     __table_args__ = (
         UniqueConstraint("subject", "subject_id"),
         CheckConstraint(
-            "subject in ('delivery', 'payout', 'custody', 'payment', 'redemption', 'handout', 'reopening')",
+            "subject in ('delivery', 'payout', 'custody', 'payment', 'redemption', 'handout', 'data_gift', "
+            "'reopening')",
             name="subject_is_known",
         ),
         Index("ix_escalation_open", "subject", "subject_id", postgresql_where=text("ended_at is null")),

@@ -50,6 +50,8 @@ class Event(StrEnum):
     """A person has to look: an answer that contradicts us, or an end that can't be undone."""
     CARRIED = "carried"
     """Done by the call of the bundle that it is in."""
+    RESTORED = "restored"
+    """The books are those of a backup: whatever was sent since then is not in them."""
     REOPENED = "reopened"
     """A person has looked: ask, and go on from there."""
     SAID_HAPPENED = "said_happened"
@@ -63,6 +65,7 @@ MOVES: Mapping[tuple[State, Event], State] = {
     (State.READY, Event.POSTPONED): State.READY,
     (State.READY, Event.STUCK): State.DEAD,
     (State.READY, Event.CARRIED): State.DONE,
+    (State.READY, Event.RESTORED): State.UNKNOWN,
     (State.UNKNOWN, Event.TAKEN_TO_ASK): State.CLAIMED,
     (State.UNKNOWN, Event.STUCK): State.DEAD,
     (State.CLAIMED, Event.HAPPENED): State.DONE,

@@ -58,6 +58,17 @@ class BundleRow(Base):
     ended_at: Mapped[datetime | None]
 
 
+class BooksHomeRow(Base):
+    """The database that these books live in, as its server names it; a restored copy lives in another."""
+
+    __tablename__ = "books_home"
+    __table_args__ = (CheckConstraint("id = 1", name="there_is_one"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    place: Mapped[str]
+    since: Mapped[Moment]
+
+
 class BundleMemberRow(Base):
     """One trade in a bundle. A trade is in at most one bundle, ever: what fell apart is not bundled again."""
 

@@ -61,6 +61,8 @@ class Kind(IntEnum):
     """A card hold was authorised at the provider."""
     VOIDED = 42
     """What a card hold did not spend went back to the card."""
+    CHARGE_RETURNED = 43
+    """A delivery was taken back: the carrier's charge for it is the house's to give back with its fee."""
     PAYOUT_HELD = 50
     """A seller asked for a payout: available to held."""
     PAID_OUT = 51

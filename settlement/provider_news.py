@@ -29,6 +29,8 @@ async def _card(sessions: Sessions, outside: Outside, event: ProviderEventRow) -
 
 async def _account(sessions: Sessions, outside: Outside, event: ProviderEventRow) -> Told:
     """Also of a bank account behind it: then the event's own object is not the account."""
+    if event.kind != "account.updated" and not event.kind.startswith("account.external_account."):
+        return set(), "not needed"
     account_id = event.payload.get("account")
     if not isinstance(account_id, str):
         return set(), NOT_OURS

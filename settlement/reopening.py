@@ -46,6 +46,7 @@ class _Accounts(NamedTuple):
     seller: int
     seller_debt: int
     fees: int
+    charges: int
     reversals: int
     provider: int
 
@@ -185,18 +186,21 @@ async def _locked(session: AsyncSession, trade_id: int) -> _Case:
         debts.place_of(buyer, money),
         debts.place_of(seller, money),
     )
-    fees, reversals, provider = (
+    fees, charges, reversals, provider = (
         Place(HOUSE, money, "fees", trade.carrier or HOUSE_LANE),
+        Place(HOUSE, money, "carrier_charges", trade.carrier or HOUSE_LANE),
         Place(HOUSE, money, "reversals"),
         Place(HOUSE, money, "provider"),
     )
-    found = await accounts.find_or_create(session, [wallet, buyer_debt, seller_debt, fees, reversals, provider])
+    places = [wallet, buyer_debt, seller_debt, fees, charges, reversals, provider]
+    found = await accounts.find_or_create(session, places)
     named = _Accounts(
         buyer=found[wallet],
         buyer_debt=found[buyer_debt],
         seller=trade.proceeds_account_id,
         seller_debt=found[seller_debt],
         fees=found[fees],
+        charges=found[charges],
         reversals=found[reversals],
         provider=found[provider],
     )
@@ -207,10 +211,15 @@ async def _locked(session: AsyncSession, trade_id: int) -> _Case:
 async def _settle(session: AsyncSession, row: ReopeningRow, case: _Case) -> None:
     """Decide, and write: the transfers, and how the reopening stands."""
     decision = decide(await _standing(session, row, case))
+    charge_minor = _charge_minor(row, case)
 
     match decision:
         case PaysBack(shares):
             kind = Kind.CASE_PAID_BACK if row.cause == Cause.CASE_DECIDED else Kind.CARRIER_REVERSED
+            charge_minor = min(charge_minor, shares.fees)
+            returned = Posting(case.accounts.charges, -charge_minor), Posting(case.accounts.fees, charge_minor)
+            if charge_minor:
+                _post(case.ledger, Kind.CHARGE_RETURNED, row.id, *returned)
             _pay_back(case.ledger, kind, row.id, case.accounts, shares)
         case BuyerOwes(amount_minor):
             taken = Posting(case.accounts.provider, amount_minor), Posting(case.accounts.buyer_debt, -amount_minor)
@@ -243,10 +252,16 @@ async def _standing(session: AsyncSession, row: ReopeningRow, case: _Case) -> St
         quantity_mb=case.trade.quantity,
         returned_mb=row.returned_mb or 0,
         seller_has_minor=case.ledger.accounts[case.accounts.seller].available,
-        fees_have_minor=case.ledger.accounts[case.accounts.fees].available,
+        fees_have_minor=case.ledger.accounts[case.accounts.fees].available + _charge_minor(row, case),
         outside_minor=int((await session.execute(others)).scalar_one()),
         decided_minor=int((await session.execute(others.where(ReopeningRow.cause == Cause.CASE_DECIDED))).scalar_one()),
     )
+
+
+def _charge_minor(row: ReopeningRow, case: _Case) -> int:
+    """The carrier's part of what the seller gave, for as much of the trade as this is about."""
+    share = case.trade.charge_minor * row.amount_minor // case.trade.amount_minor
+    return max(0, min(share, case.ledger.accounts[case.accounts.charges].available))
 
 
 def _pay_back(ledger: Ledger, kind: Kind, reopening_id: int, named: _Accounts, shares: Shares) -> None:

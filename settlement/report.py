@@ -33,6 +33,8 @@ class Row:
     price_minor: int | None = None
     amount_minor: int | None = None
     fee_minor: int | None = None
+    charge_minor: int | None = None
+    """What of the fee is passed on to the carrier."""
     net_minor: int | None = None
     currency: str | None = None
     status: str | None = None
@@ -58,6 +60,7 @@ HEADINGS: Mapping[str, str] = {
     "price_minor": "单价（分/100 MB）",
     "amount_minor": "金额（分）",
     "fee_minor": "手续费（分）",
+    "charge_minor": "其中运营商费用（分）",
     "net_minor": "净额（分）",
     "currency": "币种",
     "status": "状态",

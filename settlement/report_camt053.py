@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     """One booked movement, in minor units."""
 
     code: str
-    """What it was: ``trade_paid``, ``trade_received``, ``fee``, ``top_up``, ``card``, ``refund`` or ``payout``."""
+    """What it was: ``paid`` and ``received`` of a trade, ``fee``, ``top_up``, ``card``, ``refund`` or ``payout``."""
     direction: Direction
     amount_minor: int
     row: Row
@@ -118,8 +118,8 @@ def entries_of(report: Report) -> Iterator[Entry]:
         amount = row.amount_minor or 0
         match row.record:
             case "trade" if row.status == "settled":
-                yield Entry("trade_paid", DEBIT, amount, row)
-                yield Entry("trade_received", CREDIT, row.net_minor or 0, row)
+                yield Entry("paid", DEBIT, amount, row)
+                yield Entry("received", CREDIT, row.net_minor or 0, row)
                 if row.fee_minor:
                     yield Entry("fee", CREDIT, row.fee_minor, row)
             case "top_up" if row.status in {"succeeded", "refunded"}:

@@ -10,7 +10,7 @@ from babel.numbers import format_decimal, get_currency_precision
 from settlement.report import ALL, CAUSES, SHEETS, Report, Row, Total
 from settlement.typesetting import typeset
 
-MOST_ROWS = 1_500
+MOST_ROWS = 1_000
 """Rows of one document: some fifty pages. It says so when there are more; the other formats have all."""
 MOST_BREAKS = 300
 DETAILS = ("trade", "top_up", "card_hold", "refund", "payout", "release")

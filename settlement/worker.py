@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement import breaker, hold_watch, inbox, pushes, reversals, sweeping, urgency
+from settlement import breaker, hold_watch, inbox, pushes, restoring, reversals, sweeping, urgency
 from settlement.buy_ins import CLOSE_BUY_IN
 from settlement.capturing import CAPTURE, FINISH, VOID
 from settlement.charging import ABANDON, AUTHORISE, CREDIT
 from settlement.checkouts import CHECKOUT
 from settlement.claims import Steps, next_due
 from settlement.custody import RELEASE
-from settlement.data_gifts import GIVE
+from settlement.data_gifts import GIVE, TANK_RELEASE
 from settlement.delivery import DELIVER
 from settlement.evidence import EVIDENCE
 from settlement.gifts import HANDOUT, REDEEM
@@ -36,7 +36,7 @@ STEPS: Steps = {
     step.kind: step
     for step in (
         RESERVE, DELIVER, RELEASE, FINISH, CAPTURE, VOID, REFUND, PART_REFUND, TRANSFER, PAYOUT, REVERSE, REDEEM,
-        HANDOUT, GIVE, EVIDENCE, BUNDLE, AUTHORISE, CREDIT, CHECKOUT, ABANDON,
+        HANDOUT, GIVE, EVIDENCE, BUNDLE, TANK_RELEASE, AUTHORISE, CREDIT, CHECKOUT, ABANDON,
         BILL_PREPARE, BILL_CONFIRM, BILL_CANCEL, BILL_REFUND, CLOSE_BUY_IN,
     )
 }  # fmt: skip
@@ -75,6 +75,7 @@ async def run(
         for name in (HOUSE_LANE, PROVIDER_LANE, *outside.carriers)
     }
     news = asyncio.Event()
+    await _look_where_we_are(sessions, stop)
     await _forget_lanes(sessions)
     async with asyncio.TaskGroup() as group:
         for lane in lanes.values():
@@ -93,6 +94,19 @@ async def run(
         group.create_task(rounds.run(lambda: hold_watch.watch(sessions)))
         group.create_task(rounds.run(lambda: urgency.watch(sessions)))
         group.create_task(rounds.run(lambda: inbox.catch_up(sessions, outside.payments), every_seconds=HOUR_SECONDS))
+
+
+async def _look_where_we_are(sessions: async_sessionmaker[AsyncSession], stop: asyncio.Event) -> None:
+    """Nothing is sent out of restored books before what they forgot is asked for; without an answer nothing starts."""
+    while not stop.is_set():
+        try:
+            async with sessions.begin() as session:
+                await restoring.look(session)
+        except TROUBLE as error:
+            log.warning("settlement_home_not_known", error=words(error))
+            await first(stop.wait(), timeout_seconds=SHORTEST_ROUND_SECONDS)
+        else:
+            return
 
 
 async def _forget_lanes(sessions: async_sessionmaker[AsyncSession]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
     from market.settings import Settings
 
 REPORT_FORMATS = ("csv", "xlsx", "pdf", "json", "camt053")
-MEASURES = ("matching", "engine", "growth", "feed", "http", "settlement", "report", "month-end")
+MEASURES = ("matching", "engine", "growth", "feed", "http", "pages", "settlement", "report", "month-end")
 OfficerRole = Literal["compliance", "operations"]
 
 data_dir_option = click.option(
@@ -187,7 +187,7 @@ def set_fees(file: TextIO, dry_run: bool, data_dir: Path | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be set.")
 @data_dir_option
 def set_carrier_charges(file: TextIO, dry_run: bool, data_dir: Path | None) -> None:
-    """Put what carriers charge for deliveries, in the TOML FILE, in force (docs/operating.md); open orders keep theirs."""
+    """Put the carriers' charges of the TOML FILE in force (docs/operating.md); open orders keep theirs."""
     from market.carrier_charge_setting import set_charges
 
     click.echo(set_charges(_settings(data_dir), file.read(), dry_run=dry_run))

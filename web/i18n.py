@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from babel.core import Locale
 from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -78,14 +79,14 @@ def N_(message: str) -> str:  # noqa: N802 - the name by which extraction knows 
 
 def money(minor: int, currency: str, locale: str, *, signed: bool = False) -> str:
     """An amount of minor units with its currency; signed ones show a plus too."""
-    text = format_currency(_major(abs(minor), currency), currency, locale=locale)
+    text = format_currency(_major(abs(minor), currency), currency, locale=_known(locale))
     return _sign(minor, signed=signed) + text
 
 
 def amount(minor: int, currency: str, locale: str) -> str:
     """An amount without its currency, for columns that name it once."""
     digits = get_currency_precision(currency)
-    text = format_decimal(_major(abs(minor), currency), format=f"#,##0.{'0' * digits}", locale=locale)
+    text = format_decimal(_major(abs(minor), currency), format=f"#,##0.{'0' * digits}", locale=_known(locale))
     return _sign(minor, signed=False) + text
 
 
@@ -112,27 +113,27 @@ def data(mb: int, locale: str) -> str:
     """An amount of data: MB below one GB (1,000 MB), GB from there on, never rounded away."""
     if abs(mb) < MB_PER_GB:
         return f"{number(mb, locale)} MB"
-    return f"{format_decimal(Decimal(mb) / MB_PER_GB, format='#,##0.###', locale=locale)} GB"
+    return f"{format_decimal(Decimal(mb) / MB_PER_GB, format='#,##0.###', locale=_known(locale))} GB"
 
 
 def number(value: int, locale: str) -> str:
-    return format_decimal(value, locale=locale)
+    return format_decimal(value, locale=_known(locale))
 
 
 def percent(part: int, whole: int, locale: str, *, signed: bool = True) -> str:
     """The share of ``part`` in ``whole``, to a hundredth of a percent."""
     share = Decimal(part) / Decimal(whole)
-    return _sign(part, signed=signed) + format_percent(abs(share), format="#,##0.00%", locale=locale)
+    return _sign(part, signed=signed) + format_percent(abs(share), format="#,##0.00%", locale=_known(locale))
 
 
 def day(at: datetime, locale: str) -> str:
-    return format_date(at.astimezone(CLOCK), format="medium", locale=locale)
+    return format_date(at.astimezone(CLOCK), format="medium", locale=_known(locale))
 
 
 def month(at: datetime, locale: str) -> str:
     """The month that ends with this moment or holds it: an expiry at midnight belongs to the month before."""
     inside = (at - timedelta(seconds=1)).astimezone(CLOCK)
-    return format_date(inside, format="yyyy年M月" if locale == "zh_CN" else "MMM yyyy", locale=locale)
+    return format_date(inside, format="yyyy年M月" if locale == "zh_CN" else "MMM yyyy", locale=_known(locale))
 
 
 def moment(at: datetime, locale: str) -> str:
@@ -144,7 +145,7 @@ def minute(at: datetime, locale: str) -> str:
 
 
 def clock(at: datetime, locale: str) -> str:
-    return format_time(at.astimezone(CLOCK), format="HH:mm:ss", locale=locale)
+    return format_time(at.astimezone(CLOCK), format="HH:mm:ss", locale=_known(locale))
 
 
 def left(until: datetime, now: datetime, locale: str) -> str:
@@ -158,15 +159,28 @@ def left(until: datetime, now: datetime, locale: str) -> str:
     return (" " if locale == "en" else "").join(_span(unit, count, locale) for unit, count in parts)
 
 
+@cache
+def _known(locale: str) -> Locale:
+    """Babel's own object for a locale: to find it by its name costs more than to write an amount with it."""
+    return Locale.parse(locale)
+
+
 def _dated(at: datetime, form: str, locale: str) -> str:
     """Day and time of day, which has 24 hours here in every language."""
-    return f"{day(at, locale)}{', ' if locale == 'en' else ' '}{format_time(at.astimezone(CLOCK), form, locale=locale)}"
+    clock_time = format_time(at.astimezone(CLOCK), form, locale=_known(locale))
+    return f"{day(at, locale)}{', ' if locale == 'en' else ' '}{clock_time}"
 
 
 def _span(unit: str, count: int, locale: str) -> str:
     style = "short" if locale == "en" else "long"
     seconds = {"day": 86_400, "hour": 3_600, "minute": 60}[unit] * count
-    return format_timedelta(timedelta(seconds=seconds), granularity=unit, threshold=1_000, format=style, locale=locale)  # type: ignore[arg-type]
+    return format_timedelta(
+        timedelta(seconds=seconds),
+        granularity=unit,  # type: ignore[arg-type]
+        threshold=1_000,
+        format=style,  # type: ignore[arg-type]
+        locale=_known(locale),
+    )
 
 
 def _major(minor: int, currency: str) -> Decimal:

@@ -33,8 +33,8 @@ left join lateral (
 _OF_SHARD = "where instrument.shard = $1 and not instrument.id = any($2::bigint[])"
 _OPEN_ORDERS = """
 select id, instrument_id, party_id, group_id, side, price_minor, quantity, open, time_in_force, market, post_only,
-    self_trade, expires_at, traits, fee_basis_points, fee_minimum_minor, charges, account_id, proceeds_account_id, line_id,
-    custody_id, payment_id, version, priority, created_at
+    self_trade, expires_at, traits, fee_basis_points, fee_minimum_minor, charges, account_id, proceeds_account_id,
+    line_id, custody_id, payment_id, version, priority, created_at
 from open_order where instrument_id = any($1::bigint[]) order by priority, id
 """
 _ANSWERED = """

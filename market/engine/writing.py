@@ -47,8 +47,9 @@ _PARTS = {
 _TYPES = {
     "key": "text", "body_hash": "bytea", "command": "bytea", "answer": "bytea", "side": "smallint",
     "time_in_force": "text", "market": "boolean", "post_only": "boolean", "self_trade": "text",
-    "expires_at": "timestamptz", "traits": "text", "charges": "text", "state": "text", "reason": "text", "taker_side": "smallint",
-    "carrier": "text", "kind": "text", "lane": "text", "paused_until": "timestamptz", "detail": "text",
+    "expires_at": "timestamptz", "traits": "text", "charges": "text", "state": "text", "reason": "text",
+    "taker_side": "smallint", "carrier": "text", "kind": "text", "lane": "text", "paused_until": "timestamptz",
+    "detail": "text",
     "plan": "text", "province": "text", "call_ends_at": "timestamptz", "stopped_by": "text", "state_before": "text",
 }  # fmt: skip
 """Types of columns that are not bigint."""
@@ -91,7 +92,8 @@ _STATEMENTS = {
     select {_READ}, state, reason, {_AT}, {_AT} from rows""",
     "changed": f"""
     update open_order old set price_minor = new.price_minor, quantity = new.quantity, open = new.open,
-        expires_at = new.expires_at, traits = new.traits::jsonb, version = new.version, priority = new.priority, updated_at = {_AT}
+        expires_at = new.expires_at, traits = new.traits::jsonb, version = new.version, priority = new.priority,
+        updated_at = {_AT}
     from rows where old.id = new.id""",
     "ended": f"""
     delete from open_order old using rows where old.id = new.id
@@ -301,6 +303,7 @@ def _trades(changes: Changes) -> dict[str, list[Any]]:
             [trade.sell.proceeds_account_id for trade in trades],
             [trade.buy.line_id if trade.carrier else None for trade in trades],
             [None if trade.carrier else trade.buy.proceeds_account_id for trade in trades],
+            [trade.charge_minor for trade in trades],
         ],
     }
 

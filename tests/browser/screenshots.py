@@ -1,25 +1,32 @@
-"""Takes the pictures of the documentation: phone and desktop, light and dark, 中文 and English.
+"""Takes a picture of every page: phone and desktop, light and dark, 中文 and English.
 
 `make screenshots` writes all of them into `test-results/screenshots`, and the few that the READMEs show into
-`docs/images`.
+`docs/images`. A long name with 10,000 rows of history, somebody with nothing, and what goes wrong are among them.
 """
 
 import asyncio
 import itertools
+import json
 import os
+import re
 import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
+import asyncpg
 from playwright.async_api import Browser, async_playwright
 
+from market.database import raw_dsn
 from market.demo.catalogue import SHANGHAI, month_ends
 from market.demo.seed import BUYER
-from settlement.report import ALL as ALL_CARRIERS
+from tests.browser.every_page import PAGES, Role
 from tests.browser.people import CHROMIUM_ARGUMENTS, DESKTOP, PHONE, Person, arrive
+from tests.pages.history import past_of
 from tests.stack import Running, running_market
+from web.pages.styleguide import LONG_NAME
 
 ALL = Path("test-results/screenshots")
 SHOWN = Path("docs/images")
@@ -29,6 +36,18 @@ THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LANGUAGES = {"en": "en-GB", "zh": "zh-CN"}
 TRADING_SECONDS = 90
 """How long the traders move the market before it is looked at."""
+
+NEWCOMER = "+8613901000188"
+HISTORIES = ("orders", "trades", "wallet", "notices", "cases", "alerts", "me")
+ROWS = 10_000
+NAMED = {
+    "/": "home",
+    "/instruments/{symbol}": "instrument",
+    "/trades/{name}": "trade",
+    "/officer": "officer-markets",
+    "/officer/report": "officer",
+}
+"""Pictures whose name is not their address."""
 
 Pages = dict[str, str]
 
@@ -58,14 +77,44 @@ async def _take_all(market: Running) -> None:
         await _enter_as_officer(officer)
         await asyncio.sleep(TRADING_SECONDS)
 
-        own = {name: f"/{name}" for name in ("orders", "trades", "wallet", "coins")}
-        member = {"market": "/", "instrument": f"/instruments/{symbol}?period=1m", "trade": f"/trades/{trade}", **own}
-        await _pictures(browser, buyer, member)
-        today = datetime.now(SHANGHAI).date()
-        report = f"/officer/report?carrier={ALL_CARRIERS}&from={today:%Y-%m}-01&to={today}"
-        await _pictures(browser, officer, {"officer": report})
-        await _pictures(browser, None, {"sign-in": "/sign-in"}, market)
+        names = {
+            "symbol": f"{symbol}?span=hour",
+            "trade": trade,
+            "today": f"{datetime.now(SHANGHAI).date()}",
+            "tag": "en",
+        }
+        await _pictures(browser, buyer, _pages("member", names) | {"not-found": "/nothing", "forbidden": "/officer"})
+        await _pictures(browser, officer, _pages("officer", names))
+        await _pictures(browser, None, _pages("nobody", names) | {"landing": "/"}, market)
+        newcomer = await arrive(browser, market, viewport=DESKTOP)
+        await newcomer.sign_in(NEWCOMER)
+        await _pictures(browser, newcomer, {f"empty-{name}": f"/{name}" for name in HISTORIES})
+        await _live_long(market)
+        await _pictures(browser, buyer, {f"long-{name}": f"/{name}" for name in HISTORIES})
         await browser.close()
+
+
+def _pages(role: Role, names: Pages) -> Pages:
+    """The addresses that a role sees, by the names of their pictures; what this market does not have is left out."""
+    found = {}
+    for template, (whose, path) in PAGES.items():
+        wanted = {field for _, field, _, _ in Formatter().parse(path) if field}
+        if whose == role and wanted <= names.keys():
+            found[NAMED.get(template, re.sub(r"/\{\w+\}", "-one", template).strip("/").replace("/", "-"))] = (
+                path.format(**names)
+            )
+    return found
+
+
+async def _live_long(market: Running) -> None:
+    """Give the buyer a long name and a long past."""
+    environment = json.loads((market.data_dir / "environment.json").read_text(encoding="utf-8"))
+    connection = await asyncpg.connect(raw_dsn(environment["SURPLUSFLOW_DATABASE_URL"]))
+    party = await connection.fetchval("update party set name = $1 where name = $2 returning id", LONG_NAME, BUYER[0])
+    async with connection.transaction():
+        for statement in past_of(party, 8 * 10**17, ROWS):
+            await connection.execute(statement)
+    await connection.close()
 
 
 async def _trade_once(buyer: Person, symbol: str) -> str:

@@ -53,12 +53,12 @@ async def town(market: Running, browser: Browser) -> Town:
     await seller.open(f"/instruments/{symbol}")
     await seller.place("sell", lots=3, price="1.10")
     await buyer.open(f"/instruments/{symbol}")
-    await buyer.place("buy", lots=1, price="1.10", card="pm_card_visa")
+    await buyer.place("buy", lots=1, price="1.10")
     await buyer.open("/trades")
     trade = str(await buyer.page.get_by_test_id("trade-row").first.get_attribute("data-trade"))
     await buyer.open(f"/trades/{trade}")
     await expect(buyer.page.get_by_test_id("tracker")).to_have_attribute("data-state", "settled", timeout=30_000)
-    case = await _open_a_case(buyer)
+    case, gift = await _open_a_case(buyer), await _make_a_gift(buyer)
     states: dict[Role, Any] = {
         "nobody": None,
         "member": await buyer.context.storage_state(),
@@ -66,7 +66,7 @@ async def town(market: Running, browser: Browser) -> Town:
         "officer": await _officer(browser, market),
     }
     today = f"{datetime.now(SHANGHAI).date()}"
-    return Town(market, states, {"symbol": symbol, "trade": trade, "case": case, "today": today})
+    return Town(market, states, {"symbol": symbol, "trade": trade, "case": case, "gift": gift, "today": today})
 
 
 async def _open_a_case(buyer: Person) -> str:
@@ -76,6 +76,14 @@ async def _open_a_case(buyer: Person) -> str:
     await buyer.page.get_by_test_id("open-case").click()
     await expect(buyer.page.get_by_test_id("case-state")).to_be_visible()
     return buyer.page.url.partition("/cases/")[2].partition("?")[0]
+
+
+async def _make_a_gift(giver: Person) -> str:
+    await giver.open("/gifts")
+    await giver.page.fill("#gift-link-coins", "5")
+    await giver.page.get_by_test_id("make-gift").click()
+    address = await giver.page.get_by_test_id("gift-address").input_value()
+    return address.rpartition("/")[2]
 
 
 async def _partner(browser: Browser, market: Running) -> Any:

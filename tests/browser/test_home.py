@@ -1,7 +1,10 @@
 """The home page at a browser: a sale in one tap and its undo, a purchase in two, an empty wallet filled in between."""
 
+from datetime import UTC, datetime
+
 from playwright.async_api import Browser, Page, expect
 
+from market.demo.people import subscribers
 from market.demo.seed import BUYER, SELLER
 from tests.browser.people import DESKTOP, PHONE, Person, arrive
 from tests.stack import Running
@@ -67,11 +70,12 @@ async def in_wallet(person: Person) -> int:
 
 
 async def test_an_empty_wallet_is_filled_on_the_way_and_the_offer_is_back(market: Running, browser: Browser) -> None:
-    seller = await on_phone(browser, market)
+    seller, buyer = await arrive(browser, market, viewport=DESKTOP), await on_phone(browser, market)
     await seller.sign_in(SELLER[2])
     await seller.open("/")
     await sell_in_one_tap(seller.page)
-    page = seller.page
+    await buyer.sign_in(next(each.msisdn for each in subscribers(datetime.now(UTC)) if each.carrier == SELLER[1]))
+    page = buyer.page
 
     await page.get_by_test_id("buy-5000").click()
     await page.get_by_test_id("fill-wallet").locator("summary").click(timeout=SLOW_MS)
@@ -80,8 +84,10 @@ async def test_an_empty_wallet_is_filled_on_the_way_and_the_offer_is_back(market
     await expect(page.get_by_test_id("offer")).to_be_visible(timeout=SLOW_MS)
     await expect(page.locator("#pay-wallet")).to_be_checked()
     await expect(page.get_by_test_id("fill-wallet")).to_have_count(0)
-    await seller.open("/orders")
+    await seller.page.get_by_test_id("undo").click()
+    await expect(seller.page.get_by_test_id("undone")).to_be_visible(timeout=SLOW_MS)
     await seller.context.close()
+    await buyer.context.close()
 
 
 async def test_selling_undoing_and_asking_for_a_price_work_without_script(market: Running, browser: Browser) -> None:
@@ -91,7 +97,7 @@ async def test_selling_undoing_and_asking_for_a_price_work_without_script(market
     await seller.open("/data")
     await sell_in_one_tap(seller.page)
     await seller.page.get_by_test_id("buy-500").click()
-    await expect(seller.page.get_by_test_id("offer")).to_be_visible(timeout=SLOW_MS)
+    await expect(seller.page.get_by_test_id("no-offer")).to_be_visible(timeout=SLOW_MS)  # but their own
     await seller.page.go_back()
     await seller.page.get_by_test_id("undo").click()
 

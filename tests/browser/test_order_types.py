@@ -60,4 +60,5 @@ async def test_a_seller_lets_the_price_fall_until_it_sells(browser: Browser, mar
     )
     await page.select_option("#cancel-side", "sell")
     await page.get_by_test_id("cancel-all").click()
+    await page.get_by_role("button", name="Cancel them").click()
     await expect(page.get_by_test_id("empty")).to_be_visible()

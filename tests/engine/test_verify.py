@@ -40,6 +40,7 @@ BREACHES = {
         received_month, received_month_mb) select 1, current_date - '1970-01-01'::date, 0, 0, 0, 1, 0, 0""",
     "T2": "update instruction set status = 'done' where kind = 'deliver'",
     "T3": "update delivery set status = 'refunded' where id = (select max(id) from delivery)",
+    "T17": "update delivery set status = 'settled', fee_minor = 2, charge_minor = 1",
     "T16": """with whole as (insert into bundle (carrier, custody_id, reservation_id, receiver_line_id, quantity,
             status) select 'CMCC', 1, 'r', 1, quantity, 'open' from delivery where id = (select min(id) from delivery)
             returning id, quantity
@@ -58,7 +59,7 @@ BREACHES = {
             values (1, 'd', 'top_up', 1, 10, 10, 'CNY', 'card', 'succeeded') returning id)
         insert into clawback (provider_id, kind, payment_id, amount_minor, status)
         select 'dp_1', 'dispute', id, 10, 'gone' from paid""",
-    "T17": """insert into reopening (trade_id, cause, amount_minor, detail, status, ended_at)
+    "T18": """insert into reopening (trade_id, cause, amount_minor, detail, status, ended_at)
         select max(id), 'case_decided', 5, '', 'settled', now() from delivery""",
     "G1": """with made as (insert into account (party_id, asset_id, kind) values (1, 1, 'tank') returning id)
         insert into tank_deposit (custody_id, party_id, asset_id, amount_mb) select id, 1, 1, 100 from made""",
@@ -76,6 +77,11 @@ BREACHES = {
             returning id)
         insert into posting (transfer_id, account_id, kind, reference, available_change, held_change, at)
         select -1, id, 90, 'adj_1', 7, 0, now() - interval '5 days' from kept""",
+    "P1": """with paused as (insert into autopilot (line_id, party_id, state, sells, buys, sell_down_to_mb,
+            buy_up_to_mb, floor_minor, cap_minor) values (7, 1, 'paused', true, false, 0, 0, 1, 1) returning line_id)
+        insert into autopilot_action (line_id, party_id, day, key, kind, symbol, lots, price_minor, order_id, outcome)
+        select line_id, 1, current_date, 'k', 'sell', 'COIN', 1, 1, (select min(id) from open_order), 'done'
+        from paused""",
     "T8": """with sold as (insert into custody (party_id, key, line_id, account_id, carrier, bucket_id, quantity_mb,
             status, expires_at) values (1, 'k', 1, 1, 'CMCC', 'b', 1, 'reserved', now()) returning id)
         update delivery set custody_id = (select id from sold)""",

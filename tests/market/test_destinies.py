@@ -160,18 +160,6 @@ async def test_what_the_carrier_refuses_is_the_sellers_again_with_a_notice(town:
     await assert_sound(town)
 
 
-async def test_an_answer_that_is_lost_is_asked_for_and_nothing_moves_twice(town: Town) -> None:
-    seller = await somebody(town)
-    slow = await town.line(remaining_mb=0, number=a_number()[:-4] + "9003")
-    await listed(town, seller.member, a_short_sale(), destiny="friend", friend_phone=slow)
-
-    async with settling(town):
-        await comes_to(town, slow, (0, 0, 1_000))
-        await comes_to(town, seller.number, (19_000, 0, 0))
-
-    await assert_sound(town)
-
-
 async def test_a_friend_who_may_receive_no_more_gets_nothing_and_the_seller_hears_why(town: Town) -> None:
     seller, friend = await somebody(town), await somebody(town, remaining_mb=0)
     order = await listed(town, seller.member, a_short_sale(), destiny="friend", friend_phone=friend.number)

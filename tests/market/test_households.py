@@ -13,7 +13,7 @@ from market import household_invitations, household_views, households
 from market.household_views import Home
 from market.line_limits import Amount, check_limit
 from market.parties import Member, member
-from market.refusals import Conflict, Forbidden, NotAllowed, NotFound, TooMany
+from market.refusals import Conflict, NotAllowed, NotFound, TooMany
 from market.trading import OrderRequest, Placed, amend, cancel, mass_cancel, place
 from tests.engine.factories import running_engine
 from tests.market.giving import SYMBOL, Somebody, assert_sound, comes_to, settling, somebody, told
@@ -257,7 +257,7 @@ async def test_limits_are_the_payers_to_set_and_for_lines_of_the_household(town:
     payer, child, stranger = [await somebody(town) for _ in range(3)]
     await joined(town, payer, child)
 
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotAllowed):
         await households.set_limit(town.venue, child.member, child.line_id, monthly_mb=1, monthly_minor=None)
     with pytest.raises(NotFound):
         await households.set_limit(town.venue, payer.member, stranger.line_id, monthly_mb=1, monthly_minor=None)
@@ -268,7 +268,7 @@ async def test_the_payer_may_take_somebody_out(town: Town) -> None:
     await joined(town, payer, child)
     await households.set_limit(town.venue, payer.member, child.line_id, monthly_mb=1, monthly_minor=None)
 
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotAllowed):
         await households.remove(town.venue, child.member, payer.member.party_id)
     await households.remove(town.venue, payer.member, child.member.party_id)
 

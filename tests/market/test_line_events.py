@@ -140,6 +140,35 @@ async def test_a_changed_plan_is_what_the_rules_ask_for_from_then_on(town: Town)
     assert (await line_of(town, member)).plan == "postpaid"
 
 
+async def test_what_a_line_received_is_kept_back_while_its_plan_does_not_receive(town: Town) -> None:
+    member, number, _ = await a_seller(town)
+    line = await line_of(town, member)
+    await change(
+        town,
+        "insert into delivery (id, carrier, custody_account_id, quantity, money_account_id, amount_minor, fee_minor,"
+        " proceeds_account_id, receiver_line_id, status, delivered_at, ended_at) select 10000000 + :id, 'CMCC', 1, 300,"
+        " 1, 1, 0, 1, :id, 'settled', now(), now()",
+        id=line.id,
+    )
+    await change(
+        town, "insert into rule_profile (carrier, effective_from, terms) values ('CMCC', now(), cast(:terms as jsonb))",
+        terms='{"plans": [["prepaid", "prepaid"], ["postpaid", "prepaid"]]}',
+    )  # fmt: skip
+    try:
+        for plan in ("postpaid", "prepaid", "postpaid", "prepaid"):
+            await told(town, number, "plan_changed", data=EventData(number, plan))
+            await handle_pending(town.venue)
+    finally:
+        await change(town, "insert into rule_profile (carrier, effective_from, terms) values ('CMCC', now(), '{}')")
+        await change(town, "delete from delivery where id = 10000000 + :id", id=line.id)
+
+    rows = await town.rows("select quantity_mb, restored_at from received_suspension where line_id = :id", id=line.id)
+    notices = await town.rows("select kind, facts from notice where party_id = :id order by id", id=member.party_id)
+    assert [(row.quantity_mb, row.restored_at is not None) for row in rows] == [(300, True)]
+    about = [row.kind for row in notices if row.kind.startswith("received_")]
+    assert about == ["received_suspended", "received_restored"] * 2
+
+
 async def test_a_swapped_sim_signs_out_everywhere_and_pauses_withdrawals_for_three_days(town: Town) -> None:
     member, number, _ = await a_seller(town)
     owner = listed_under(f"party:{member.party_id}")

@@ -31,7 +31,7 @@ async def _empty(town: Town) -> None:
     async with settling(town):
 
         async def is_quiet() -> bool:
-            return not await town.rows("select id from data_gift where status = 'requested'")
+            return not await town.rows("select id from data_gift where status = 'requested' and purpose = 'tank'")
 
         await until(is_quiet)
         for row in await town.rows("select custody_id from tank_deposit where ended_at is null"):

@@ -3,18 +3,23 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
 
-from market import usage
+from market import autopilot_tables, usage, usage_tables
 from market.forecast import DayUsage
 from market.parties import Member
 from market.usage import Told, note
 from market.usage_days import Sort, day_of
+from settlement.base import Base
 from settlement.carriers.values import Bucket
 from settlement.simulators.carrier.consuming import BEIJING, last_used_day, used_mb
 from tests.market.town import BUCKET_END, Town, a_number
 
 NATIONAL = Sort("CN", "")
+DESCRIBED = (usage_tables.DataReadingRow, autopilot_tables.AutopilotRow, autopilot_tables.AutopilotActionRow)
 
 
 async def line_of(town: Town, member: Member) -> int:
@@ -146,3 +151,18 @@ async def test_a_carrier_that_does_not_answer_in_time_keeps_nobody_waiting(town:
         await town.at_carrier("PUT", "/admin/faults", "CTCC", json={})
 
     assert seen.buckets is None
+
+
+@pytest.mark.parametrize("table", [each.__tablename__ for each in DESCRIBED])
+async def test_the_migration_makes_the_tables_that_the_models_describe(town: Town, table: str) -> None:
+    def is_of_the_table(thing: Any, name: str, kind: str, *_: object) -> bool:
+        return bool((name if kind == "table" else thing.table.name) == table)
+
+    def differences(connection: Connection) -> Any:
+        context = MigrationContext.configure(connection, opts={"include_object": is_of_the_table})
+        return compare_metadata(context, Base.metadata)
+
+    async with town.venue.engine.connect() as connection:
+        found = await connection.run_sync(differences)
+
+    assert found == []

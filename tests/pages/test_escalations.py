@@ -29,11 +29,14 @@ async def _officer(app: Litestar, browsers: Callable[[], Browser], carrier: str 
 async def slow(page_app: Litestar) -> int:
     """Data whose reservation the carrier does not confirm."""
     async with page_app.state.venue.sessions.begin() as session:
-        custody = await session.scalar(text("""
-            insert into custody (party_id, key, line_id, account_id, carrier, bucket_id, quantity_mb, status, expires_at)
+        custody = await session.scalar(
+            text("""
+            insert into custody
+                (party_id, key, line_id, account_id, carrier, bucket_id, quantity_mb, status, expires_at)
             select 1, 'slow-' || count(*), 1, (select min(id) from account), 'CMCC', 'b', 100, 'refused', now()
             from custody returning id
-        """))
+        """)
+        )
         number: int = await session.scalar(
             text("""
             insert into escalation (subject, subject_id, cause, since)
@@ -66,7 +69,7 @@ async def test_an_officer_says_what_is_done_about_it_and_the_first_words_stay(
     assert "I call the carrier." in second.text
     async with page_app.state.venue.sessions() as session:
         actions = list(await session.scalars(select(AuditLinkRow.payload).where(AuditLinkRow.chain == "house")))
-    assert sum(f"escalation:{slow}\"" in str(entry) for entry in actions) == 1
+    assert sum(f'escalation:{slow}"' in str(entry) for entry in actions) == 1
 
 
 @pytest.mark.parametrize("note", ["", "call 13912345678"])

@@ -264,6 +264,14 @@ async def test_an_empty_wallet_is_offered_a_card_and_a_way_to_be_filled(neighbou
     assert 'data-testid="fill-wallet"' in page.text
 
 
+async def test_nobody_is_offered_their_own_data(neighbours: Neighbours) -> None:
+    seller = await offered(neighbours, lots=20, price_minor=120)
+
+    page = await seller.get("/buy?mb=1000")
+
+    assert 'data-testid="no-offer"' in page.text
+
+
 async def test_where_nothing_is_offered_the_page_says_so(neighbours: Neighbours) -> None:
     buyer = await neighbours.move_in()
 
@@ -284,7 +292,11 @@ async def test_the_data_part_makes_as_many_statements_with_a_history_as_without(
 
 
 async def counted(neighbours: Neighbours, browser: Browser, path: str) -> int:
-    """Statements that a page makes."""
+    """Statements that a page makes, at its fewest: what all visitors share is read again every two seconds."""
+    return min([await _counted_once(neighbours, browser, path) for _ in range(3)])
+
+
+async def _counted_once(neighbours: Neighbours, browser: Browser, path: str) -> int:
     made: list[str] = []
     engine = neighbours.app.state.venue.engine.sync_engine
 

@@ -354,6 +354,7 @@ async def test_what_was_typed_is_there_again_after_a_session_has_ended(signed_in
     await browser.get(COIN)
     async for session in page_app.state.venue.redis.scan_iter("surplusflow:session:*"):
         await page_app.state.venue.redis.delete(session)
+    await browser.get(f"{COIN}/quote?side=sell&amount=700&price=9.10", htmx=True)
 
     assert (await browser.send(COIN, side="sell", amount="700", price="9.10")).status_code == 401
     await browser.post(f"/tests/sign-in/{browser.party_id}", browser.shown["/preferences"])

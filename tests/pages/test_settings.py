@@ -127,7 +127,7 @@ async def _keys(browser: Browser) -> Any:
         yield key.decode().rpartition(":")[2]
 
 
-@pytest.mark.parametrize(("action", "here_stays"), [("end-others", True), ("end-all", False)])
+@pytest.mark.parametrize(("action", "here_stays"), [("end-others", True), ("sign-out", False)])
 async def test_signing_out_everywhere(
     signed_in: Callable[..., Any], browsers: Callable[[], Browser], action: str, *, here_stays: bool
 ) -> None:

@@ -9,6 +9,7 @@ from litestar import Litestar
 from sqlalchemy import text
 
 from tests.pages.conftest import Browser
+from tests.pages.history import past_of
 
 Counting = Callable[[], AbstractContextManager[list[str]]]
 
@@ -23,6 +24,9 @@ ALLOWED = {
     "/wallet": 8,
     "/wallet/statement": 6,
     "/coins": 5,
+    "/tank": 9,
+    "/gifts": 4,
+    "/household": 6,
     "/notices": 3,
     "/alerts": 5,
     "/cases": 3,
@@ -38,44 +42,11 @@ What all readers of a process share for two seconds, such as the list of markets
 VISITS = 3
 """How often a page is visited, so that one of the visits finds what all share already read."""
 
-HISTORY = (
-    """
-    insert into ended_order (id, instrument_id, party_id, group_id, side, price_minor, quantity, filled, time_in_force,
-        market, post_only, self_trade, fee_basis_points, fee_minimum_minor, account_id, version, priority, state,
-        reason, created_at, updated_at)
-    select :first + n, 1, :party, :party, 1 + n % 2, 100 + n % 7, 5, 0, 'gtc', false, false,
-        'cancel_newest', 0, 0, 1, 1, n, 'cancelled', 'cancelled', now(), now()
-    from generate_series(1, :count) n
-    """,
-    """
-    insert into trade (id, instrument_id, price_minor, quantity, buy_order_id, sell_order_id, buyer_id, seller_id,
-        taker_side, fee_minor, at)
-    select :first + n, 1, 100, 1, 1, 2, case when n % 2 = 0 then :party else 1 end,
-        case when n % 2 = 0 then 1 else :party end, 1, 0, now()
-    from generate_series(1, :count) n
-    """,
-    """
-    insert into posting (transfer_id, account_id, kind, reference, available_change, held_change, at)
-    select :first + n, min_id, 40, 'pay_' || (:first + n), case when n % 2 = 0 then 1 else -1 end, 0, now()
-    from generate_series(1, :count) n,
-        (select min(account.id) as min_id from account join asset on asset.id = asset_id
-         where party_id = :party and code = 'CNY') wallet
-    """,
-    """
-    insert into notice (party_id, kind, about, facts)
-    select :party, 'sold_coins', '/trades/trd_' || n, '{"coins": 100, "net_minor": 300}'
-    from generate_series(1, :count) n
-    """,
-)
-
 
 async def _live_through(app: Litestar, party_id: int, first: int, count: int) -> None:
-    """Give a member a past: orders, trades, entries of the wallet and notices."""
     async with app.state.venue.sessions.begin() as session:
-        await session.execute(text("set local session_replication_role = replica"))
-        for statement in HISTORY:
-            sql = statement.replace(":first", str(first)).replace(":count", str(count))
-            await session.execute(text(sql.replace(":party", str(party_id))))
+        for statement in past_of(party_id, first, count):
+            await session.execute(text(statement))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from market import statements
 from market.parties import Member
 from market.statements import Entry, Month, Statement
 from settlement.ledger import Kind
-from tests.pages.conftest import Browser
 from tests.pages.test_orders import counted
 from tests.web.making import Market
 from web import statement_files
@@ -178,7 +177,7 @@ async def test_a_long_name_and_a_long_month_are_cut_and_say_so(page_app: Litesta
 
     assert document.startswith(b"%PDF-")
     assert len(document) < 5_000_000
-    assert "2,000" in statement_files.Words("en").cut(len(many), long)
+    assert "1,000" in statement_files.Words("en").cut(len(many), long)
 
 
 async def test_files_are_made_so_often_and_no_oftener(signed_in: Any) -> None:

@@ -16,6 +16,7 @@ TAKES_MONEY = (
     "/wallet/",
     "/coins/gifts",
     "/coins/redemptions",
+    "/tank/",
     "/partner/handouts",
     "/officer/markets",
 )
@@ -48,8 +49,8 @@ def test_every_form_that_changes_something_brings_its_token(name: str) -> None:
         assert "ui.csrf()" in form
 
 
-ONCE_ANYWAY = ("/wallet/payouts", "/wallet/phone-bill/{{")
-"""A setting, and the payment that the address names: said twice, the second says nothing new."""
+ONCE_ANYWAY = ("/wallet/payouts", "/wallet/cards/forget", "/wallet/phone-bill/{{")
+"""A setting, a card to forget, and the payment that the address names: said twice, the second says nothing new."""
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -52,7 +52,8 @@ async def pay(http: Http, row: PaymentRow, number: str, *, save: bool = False) -
     """Enter a card on the page; gives where the payer goes next."""
     typed = {"number": number, "expiry": "12/34", "code": "123"} | ({"save": "yes"} if save else {})
     answer = await http.page("POST", urlsplit(row.action_url or "").path, typed)
-    return answer.headers.get("location")
+    location: str | None = answer.headers.get("location")
+    return location
 
 
 async def followed(world: World, row: PaymentRow) -> PaymentRow:

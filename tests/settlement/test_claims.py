@@ -102,7 +102,9 @@ async def test_a_result_that_comes_after_the_claim_has_lapsed_counts_for_nothing
     assert await states(sessions, "C4") == ["unknown"]
 
 
-async def test_an_instruction_without_a_subject_or_of_no_known_kind_ends_with_a_person(sessions: Sessions) -> None:
+async def test_an_instruction_without_a_subject_ends_with_a_person_and_one_of_no_known_kind_waits(
+    sessions: Sessions,
+) -> None:
     async with sessions.begin() as session:
         await instruct(session, "deliver", 10**12, "C5")
         await instruct(session, "juggle", 10**12, "C5")
@@ -112,7 +114,7 @@ async def test_an_instruction_without_a_subject_or_of_no_known_kind_ends_with_a_
         results = [judged(claim, claim.outcome, RULES, claim.attempt.last_sent_at) for claim in claims if claim.outcome]
         await conclude(session, results)
 
-    assert await states(sessions, "C5") == ["dead", "dead"]
+    assert await states(sessions, "C5") == ["dead", "ready"]
 
 
 async def test_a_changed_request_under_an_old_name_ends_with_a_person(sessions: Sessions) -> None:

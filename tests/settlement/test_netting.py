@@ -38,6 +38,7 @@ def a_delivery(number: int, custody: int = 1, line: int = 1, quantity: int = 100
             payment_id=None,
             amount_minor=1,
             fee_minor=0,
+            charge_minor=0,
             proceeds_account_id=3,
         ),
         **changes,  # type: ignore[arg-type]

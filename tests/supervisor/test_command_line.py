@@ -28,6 +28,7 @@ COMMANDS = {
         "bench",
         "replay",
         "preview-rules",
+        "set-carrier-charges",
         "set-fees",
         "move-instruments",
         "register-webhook",

@@ -72,7 +72,7 @@ async def test_each_challenge_is_good_once(visitor: Visitor) -> None:
 
     again = await visitor.post("/sign-in/passkey", credential=credential)
 
-    assert again.status_code == 401
+    assert again.status_code == 400
 
 
 async def test_a_challenge_for_adding_is_none_for_signing_in(visitor: Visitor) -> None:
@@ -82,7 +82,7 @@ async def test_a_challenge_for_adding_is_none_for_signing_in(visitor: Visitor) -
 
     credential = device.use(await options(visitor, f"{PAGE}/options"))
 
-    assert (await visitor.post("/sign-in/passkey", credential=credential)).status_code == 401
+    assert (await visitor.post("/sign-in/passkey", credential=credential)).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_what_was_signed_elsewhere_or_by_nobody_opens_nothing(visitor: Vis
 
     refused = await used(visitor, device)
 
-    assert refused.status_code == 401
+    assert refused.status_code == 400
     assert (await visitor.get("/tests/mine")).status_code != 200
 
 
@@ -114,7 +114,7 @@ async def test_a_device_that_counts_backwards_is_a_copy(visitor: Visitor) -> Non
     await visitor.post("/tests/sign-out")
     device.uses = 5
 
-    assert (await used(visitor, device)).status_code == 401
+    assert (await used(visitor, device)).status_code == 400
 
 
 async def test_another_key_under_the_same_id_opens_nothing(visitor: Visitor) -> None:
@@ -123,7 +123,7 @@ async def test_another_key_under_the_same_id_opens_nothing(visitor: Visitor) -> 
     await added(visitor, device)
     await visitor.post("/tests/sign-out")
 
-    assert (await used(visitor, Authenticator(id=device.id))).status_code == 401
+    assert (await used(visitor, Authenticator(id=device.id))).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_another_key_under_the_same_id_opens_nothing(visitor: Visitor) -> 
 async def test_nonsense_is_refused_like_a_wrong_passkey(visitor: Visitor, credential: str) -> None:
     refused = await visitor.post("/sign-in/passkey", credential=credential)
 
-    assert refused.status_code == 401
+    assert refused.status_code == 400
 
 
 async def test_a_removed_passkey_opens_nothing(visitor: Visitor) -> None:
@@ -144,7 +144,7 @@ async def test_a_removed_passkey_opens_nothing(visitor: Visitor) -> None:
     assert (await visitor.post(f"{PAGE}/{passkey_id}/remove")).headers["Location"] == PAGE
     await visitor.post("/tests/sign-out")
 
-    assert (await used(visitor, device)).status_code == 401
+    assert (await used(visitor, device)).status_code == 400
 
 
 async def test_adding_and_removing_ask_for_proof_first(visitor: Visitor) -> None:
@@ -184,7 +184,7 @@ async def test_somebody_elses_passkey_proves_nothing(visitor: Visitor) -> None:
     credential = theirs.use(await options(visitor, "/step-up/passkey/options"))
     refused = await visitor.post("/step-up/passkey", None, credential=credential, **{"for": "payout"})
 
-    assert refused.status_code == 401
+    assert refused.status_code == 400
 
 
 async def test_nobody_renames_or_removes_the_passkey_of_somebody_else(visitor: Visitor) -> None:

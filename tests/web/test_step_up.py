@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from market import step_up
+from market import notices, step_up
 from market.parties import Member, member
 from market.step_up import ANYTHING, PAYOUT, SALE, StepUpNeeded, demand, is_proved, proved
 from tests.web.making import Market, Visitor, a_key
@@ -55,12 +55,15 @@ async def test_a_key_or_a_schedule_has_nobody_to_ask(market: Market) -> None:
     assert sold.status_code == 201
 
 
-async def test_who_has_just_signed_in_is_not_asked_again(visitor: Visitor) -> None:
-    await seller_of(visitor)
+async def test_who_has_just_signed_in_is_not_asked_again_and_is_told_of_the_change(visitor: Visitor) -> None:
+    seller = await seller_of(visitor)
 
     answer = await visitor.post(PAYOUTS, every="weekly", minimum="50")
 
     assert (answer.status_code, answer.headers["Location"]) == (303, PAYOUTS)
+    async with visitor.market.venue.sessions() as session:
+        (told,) = await notices.latest(session, seller.party_id, 10)
+    assert told.kind == "payouts_changed"
 
 
 async def test_a_change_of_payouts_leads_to_the_proof_and_back_with_what_was_typed(visitor: Visitor) -> None:

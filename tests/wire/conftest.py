@@ -55,6 +55,7 @@ async def _move_data(recorder: Recorder, carrier: Carrier, sim: CarrierProcess) 
     await call("top_up", carrier.top_up(buyer, 10, "CN", bucket.expires_at, an_id()))
     await call("action_page", carrier.action_page(long_ago))
     await call("line_page", carrier.line_page(long_ago, datetime.now(UTC), offset=0, limit=1000))
+    await call("deductions", carrier.deductions(seller, long_ago, datetime.now(UTC)))
     await call("actions", _all(carrier.actions(long_ago, datetime.now(UTC))))
 
 
@@ -134,10 +135,11 @@ async def _take_money(recorder: Recorder, payments: Payments, http: Http) -> Non
 
 async def _enter_a_card(recorder: Recorder, payments: Payments, http: Http, customer: str) -> None:
     call, name = recorder.call, fresh("ref")
-    page = {"customer": customer, "amount_minor": 1_000, "currency": "CNY", "item": "Wallet top-up", "payment": "1"}
-    soon = datetime.now(UTC) + timedelta(hours=1)
-    urls = {"success_url": DONE, "cancel_url": AGAIN, "expires_at": soon}
-    opened = await call("open_checkout", payments.open_checkout(**page, **urls, reference=name, key=fresh("key")))
+    opening = payments.open_checkout(
+        customer=customer, amount_minor=1_000, currency="CNY", item="Wallet top-up", payment="1", success_url=DONE,
+        cancel_url=AGAIN, expires_at=datetime.now(UTC) + timedelta(hours=1), reference=name, key=fresh("key"),
+    )  # fmt: skip
+    opened = await call("open_checkout", opening)
     await call("checkout", payments.checkout(opened.id))
     await call("find_checkout", payments.find_checkout(customer, name))
     typed = {"number": "4242424242424242", "expiry": "12/34", "code": "123", "save": "yes"}

@@ -359,7 +359,10 @@ class Cancelled(msgspec.Struct, frozen=True):
 
 
 class Trade(msgspec.Struct, frozen=True):
-    """Your side of a trade, and how far its delivery has come: pending, delivered, settled or refunded."""
+    """Your side of a trade, and how far its delivery has come: pending, delivered, settled or refunded.
+
+    `fee_minor` is all that a seller gives of the amount; `charge_minor` of it is passed on to the carrier.
+    """
 
     id: str
     symbol: str
@@ -369,6 +372,7 @@ class Trade(msgspec.Struct, frozen=True):
     lots: int
     amount_minor: int
     fee_minor: int
+    charge_minor: int
     net_minor: int
     currency: str
     at: datetime
@@ -390,6 +394,7 @@ class Trade(msgspec.Struct, frozen=True):
             lots=view.lots,
             amount_minor=view.amount_minor,
             fee_minor=view.fee_minor,
+            charge_minor=view.charge_minor,
             net_minor=view.net_minor,
             currency=view.currency,
             at=view.at,

@@ -22,6 +22,7 @@ def run(name: str, trades: int | None = None, asks: int | None = None) -> dict[s
         "http": _http,
         "feed": _feed,
         "growth": _growth,
+        "pages": _pages,
         "settlement": _settlement,
     }
     sized = {"report": lambda: _report(trades), "month-end": lambda: _month_end(asks)}
@@ -46,6 +47,12 @@ def _http() -> tuple[dict[str, Any], dict[str, float]]:
     from web.bench import http
 
     return uvloop.run(http.run())
+
+
+def _pages() -> tuple[dict[str, Any], dict[str, float]]:
+    from web.bench import pages
+
+    return uvloop.run(pages.run())
 
 
 def _feed() -> tuple[dict[str, Any], dict[str, float]]:

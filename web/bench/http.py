@@ -33,8 +33,8 @@ async def run() -> tuple[dict[str, Any], dict[str, float]]:
     async with stack() as at:
         port = free_port()
         keys = await _keys(at)
-        with _programs(at, port):
-            await _ready(port)
+        with serving(at, port):
+            await ready(port)
             async with _connections(port) as connections:
                 await _closed_loop(connections, keys, 1)
                 peak = await _closed_loop(connections, keys, PEAK_SECONDS)
@@ -127,7 +127,7 @@ async def _keys(at: Stack) -> list[str]:
 
 
 @contextmanager
-def _programs(at: Stack, port: int) -> Iterator[None]:
+def serving(at: Stack, port: int) -> Iterator[None]:
     """The web and the engine as they are run in earnest, each a process of its own."""
     environment = os.environ | {
         "SURPLUSFLOW_ENVIRONMENT": "demo",
@@ -163,7 +163,7 @@ def _programs(at: Stack, port: int) -> Iterator[None]:
                 program.wait()
 
 
-async def _ready(port: int) -> None:
+async def ready(port: int) -> None:
     async with asyncio.timeout(START_SECONDS):
         while True:
             try:

@@ -68,16 +68,16 @@ class SessionBackend(ServerSideSessionBackend):
         given, raw = _kept(connection).get(_LOADED, (None, None))
         redis: Redis = connection.app.state.venue.redis
         if scope_session is Empty or not scope_session:
+            # An id that has ended stays with the browser: it is how what is typed next is known to be worth keeping.
             if given and raw is not None:
                 await redis.delete(_redis_key(given))
-            if given:
                 self._add_cookie(message, "", max_age=0)
             return
         data = self.serialize_data(scope_session, connection.scope)
         if raw is None or _kept(connection).get(_ROTATE):
             if given and raw is not None:
                 await redis.delete(_redis_key(given))
-            self._add_cookie(message, await _begin_in_redis(redis, scope_session, data), max_age=MEMBER_SECONDS)
+            self._add_cookie(message, await begin_in_redis(redis, scope_session, data), max_age=MEMBER_SECONDS)
         elif data != raw:
             # Only while it is there: another request may have ended it meanwhile.
             await redis.set(_redis_key(given), data, ex=IDLE_SECONDS, xx=True)
@@ -107,7 +107,7 @@ def session_config(settings: Settings) -> SessionConfig:
     )
 
 
-async def _begin_in_redis(redis: Redis, session: Any, data: bytes) -> str:
+async def begin_in_redis(redis: Redis, session: Any, data: bytes) -> str:
     """Store a session under a new id, and list it among those of its owner."""
     session_id = secrets.token_urlsafe(32)
     async with redis.pipeline(transaction=False) as pipeline:

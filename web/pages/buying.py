@@ -15,7 +15,7 @@ from market.trading import OrderRequest
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
 from web.i18n import N_
-from web.pages import cards, payments
+from web.pages import cards, payments, way_back
 from web.pages.forms import Form, errors_of, queried, read
 from web.pages.market import listing
 from web.pages.rendering import Page, locale_of, new_key, page, see_other
@@ -73,7 +73,11 @@ async def top_up(request: Page, venue: Venue) -> Response[Any]:
         made = await top_ups.top_up(venue, member, amount, form.text("payment_method"), form.key())
     except Refusal as refusal:
         return await _page(request, venue, member, form, _again(request, form, refusal), status=refusal.status)
-    return see_other(made.action_url or f"/buy?mb={_amount_mb(form)}&line_id={form.text('line_id')}")
+    back = f"/buy?mb={_amount_mb(form)}&line_id={form.optional_id('line_id') or ''}"
+    if made.action_url is None:
+        return see_other(back)
+    await way_back.keep(venue.redis, member, made.id, back)
+    return see_other(made.action_url)
 
 
 def _order(form: Form) -> OrderRequest:
@@ -102,7 +106,8 @@ async def _is_still(request: Page, venue: Venue, form: Form, order: OrderRequest
         return False
     async with venue.sessions() as session:
         book = await views.book(session, view.id, LEVELS)
-    found = buying_easily.offer(view, book, order.lots * view.lot_units)
+        own = await buying_easily.own_asks(session, view, signed_in(request).group_id)
+    found = buying_easily.offer(view, book, order.lots * view.lot_units, own)
     return (
         found is not None and not found.is_short and buying_easily.is_still(total, order.price_minor, until, found, now)
     )
@@ -159,9 +164,13 @@ def _line(own: list[Line], line_id: int | None) -> Line:
 
 async def _offer(request: Page, venue: Venue, line: Line, amount_mb: int, now: datetime) -> Offer | None:
     fitting = buying_easily.market_for(line.carrier, await listing(request).read(venue), now)
+    group_id = signed_in(request).group_id
     async with venue.sessions() as session:
-        books = [(view, await views.book(session, view.id, LEVELS)) for view in fitting[:MOST_MARKETS]]
-    return buying_easily.best([buying_easily.offer(view, book, amount_mb) for view, book in books])
+        books = [
+            (view, await views.book(session, view.id, LEVELS), await buying_easily.own_asks(session, view, group_id))
+            for view in fitting[:MOST_MARKETS]
+        ]
+    return buying_easily.best([buying_easily.offer(view, book, amount_mb, own) for view, book, own in books])
 
 
 routes: list[ControllerRouterHandler] = [offered, buy, top_up]

@@ -8,7 +8,7 @@ from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import autopilot, fees, parties, selling_spare, trading, usage, views, wallet
+from market import autopilot, carrier_charges, fees, parties, selling_spare, trading, usage, views, wallet
 from market.forecast import told_mb
 from market.line_rooms import rooms
 from market.parties import Member
@@ -149,8 +149,10 @@ async def _with_own_fees(
 ) -> list[InstrumentView]:
     """The instruments with the fee that this member's sales would pay."""
     schedule = await fees.schedule(session)
+    charges = await carrier_charges.all_in_force(session, now)
     own = []
-    for each in instruments:
+    for one in instruments:
+        each = replace(one, charges=charges.get(one.carrier or ""))
         terms = fees.terms_in_force(schedule, now, party_kind=member.kind, carrier=each.carrier, symbol=each.symbol)
         own.append(
             each

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import calls, destinies, fees, parties, queue_place, views, wallet
+from market import calls, carrier_charges, destinies, fees, parties, queue_place, views, wallet
 from market.headroom import Headroom
 from market.line_rooms import rooms
 from market.parties import Member
@@ -199,9 +199,11 @@ async def _just_placed(session: AsyncSession, member: Member | None, form: Form)
 
 async def _for_member(session: AsyncSession, member: Member | None, view: InstrumentView) -> InstrumentView:
     """The instrument with the fee that this member's sale would pay; a stranger sees a subscriber's."""
+    now = datetime.now(UTC)
+    view = replace(view, charges=await carrier_charges.in_force(session, now, view.carrier))
     terms = await fees.seller_terms(
         session,
-        datetime.now(UTC),
+        now,
         party_kind=member.kind if member else "subscriber",
         carrier=view.carrier,
         symbol=view.symbol,

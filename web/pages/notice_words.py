@@ -21,6 +21,11 @@ NOTICES = {
     "price_rose": N_("Somebody bids %(best_minor)s for %(symbol)s."),
     "usage": N_("%(percent)s%% of your plan's data is used or sold; %(left_mb)s are left until %(expires_at)s."),
     "expires_soon": N_("%(left_mb)s expire on %(expires_at)s. You can still sell them."),
+    "received_suspended": N_(
+        "Your new plan does not receive data: your carrier keeps back %(quantity_mb)s that your line received this"
+        " month. They are there again if you change back this month."
+    ),
+    "received_restored": N_("Your plan receives data again: %(quantity_mb)s are there again."),
     "orders_frozen": N_("Your account is on hold, so %(orders)s of your open orders were cancelled."),
     "case_opened": N_("Somebody says that %(trade)s went wrong. You can say what you know about it."),
     "case_asked": N_("Our officers ask you something about %(trade)s. Please answer by %(answer_due_at)s."),
@@ -31,6 +36,7 @@ NOTICES = {
     "passkey_added": N_("The passkey %(name)s was added to your account."),
     "passkey_removed": N_("The passkey %(name)s was removed from your account."),
     "name_checked": N_("Your carrier has confirmed your name. Your limits are higher now."),
+    "payouts_changed": N_("Your payout settings were changed. Was it not you? Sign out everywhere in the settings."),
     "sim_changed": N_("The SIM card of your line was changed. No money leaves your wallet for 72 hours."),
     "given_to_friend": N_("%(quantity_mb)s that you did not sell went to your friend."),
     "given_to_charity": N_("%(quantity_mb)s of yours went to charity."),

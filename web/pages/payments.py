@@ -15,6 +15,7 @@ from settlement.tables import PaymentRow
 from web.edge.paths import Number
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
+from web.pages import way_back
 from web.pages.rendering import Page, locale_of, page, see_other
 from web.pages.words import said
 
@@ -38,7 +39,8 @@ async def returned(request: Page, venue: Venue, payment_id: Number) -> Response[
     try:
         if row.kind == "top_up":
             made = await top_ups.payment_returned(venue, member, payment_id)
-            return see_other("/wallet?topped=" + made.status)
+            on = await way_back.take(venue.redis, member, payment_id)
+            return see_other(on or "/wallet?topped=" + made.status)
         return await _complete(request, venue, member, row.key)
     except Refusal as refusal:
         return page(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from market.pricing import Quote, fee_minor, quote
+from market.pricing import Quote, charge_minor, fee_minor, quote
 from market.refusals import BadInput
 from market.views import BookView, InstrumentView
 from web.pages.forms import Form
@@ -35,6 +35,7 @@ def preview(form: Form, ticket: Ticket, view: InstrumentView, book: BookView) ->
     if not found:
         return None
     fee = fee_minor(total, basis_points=view.fee_basis_points, minimum_minor=view.fee_minimum_minor)
+    fee += charge_minor(view.charges, quantity_mb=found * view.lot_units, left_minor=total - fee)
     top_up = found * view.ceiling_minor
     return Preview(found, total // found, Quote(total, fee, total - fee, top_up, top_up - total), lots - found)
 
@@ -53,6 +54,8 @@ def _quoted(view: InstrumentView, lots: int, price_minor: int) -> Quote:
         ceiling_minor=view.ceiling_minor,
         fee_basis_points=view.fee_basis_points,
         fee_minimum_minor=view.fee_minimum_minor,
+        charges=view.charges,
+        lot_units=view.lot_units,
     )
 
 

@@ -68,7 +68,7 @@ async def end_others(request: Page) -> Response[None]:
     return see_other(HERE + "/sessions")
 
 
-@post(HERE + "/sessions/end-all", guards=[requires_member], status_code=303)
+@post(HERE + "/sessions/sign-out", guards=[requires_member], status_code=303)
 async def end_all(request: Page, venue: Venue) -> Response[None]:
     await sittings.sign_out_everywhere(venue.redis, audit.party(signed_in(request).party_id))
     sign_out(request)

@@ -376,6 +376,7 @@ class Named(Protocol):
     @property
     def carrier(self) -> str | None: ...
 
+
 CASE_REASONS = {
     "not_received": N_("The data never arrived"),
     "wrong_amount": N_("Less arrived than I bought"),

@@ -177,6 +177,14 @@ create table gift_link (
     constraint fk_gift_link_claimed_by foreign key (claimed_by) references party (id)
 )
 """
+ESCALATION = (
+    "alter table escalation drop constraint ck_escalation_subject_is_known",
+    """
+    alter table escalation add constraint ck_escalation_subject_is_known check (
+        subject in ('delivery', 'payout', 'custody', 'payment', 'redemption', 'handout', 'data_gift', 'reopening')
+    )
+    """,
+)
 INDEXES = (
     "create index ix_data_gift_custody_id on data_gift (custody_id)",
     "create index ix_data_gift_giver_id on data_gift (giver_id, created_at)",
@@ -213,5 +221,5 @@ def upgrade() -> None:
         LINE_LIMIT,
         GIFT_LINK,
     )
-    for statement in (*tables, *INDEXES):
+    for statement in (*tables, *INDEXES, *ESCALATION):
         op.execute(statement)

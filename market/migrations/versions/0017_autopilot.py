@@ -67,7 +67,7 @@ STATEMENTS: tuple[str, ...] = (
         created_at timestamptz not null default now(),
         ended_at timestamptz,
         constraint pk_autopilot_action primary key (id),
-        constraint uq_autopilot_action_party_id unique (party_id, key),
+        constraint uq_autopilot_action_party_id_key unique (party_id, key),
         constraint fk_autopilot_action_line_id foreign key (line_id) references line (id),
         constraint fk_autopilot_action_party_id foreign key (party_id) references party (id),
         constraint ck_autopilot_action_kind_is_known check (kind in ('sell', 'buy', 'shrink', 'cancel')),

@@ -48,6 +48,29 @@ alter table instrument drop constraint ck_instrument_stopped_is_stopped,
         stopped_by is null or stopped_by in ('officer', 'switch', 'carrier') and state in ('halted', 'cancel_only')
     )
 """
+# Where the books live, so that a copy of them is known for one.
+HOME = """
+create table books_home (
+    id bigint not null,
+    place text not null,
+    since timestamptz not null default now(),
+    constraint pk_books_home primary key (id),
+    constraint ck_books_home_there_is_one check (id = 1)
+)
+"""
+# Data that a line has received and can't use while its plan does not receive.
+SUSPENDED = """
+create table received_suspension (
+    line_id bigint not null,
+    month date not null,
+    quantity_mb bigint not null,
+    since timestamptz not null default now(),
+    restored_at timestamptz,
+    constraint pk_received_suspension primary key (line_id, month),
+    constraint fk_received_suspension_line_id foreign key (line_id) references line (id),
+    constraint ck_received_suspension_quantity_is_positive check (quantity_mb > 0)
+)
+"""
 # What officers have seen of things that wait for a person.
 SEEN = """
 create table seen_by_officer (
@@ -69,8 +92,8 @@ from custody where status = 'requested' on conflict (kind, subject_id) do nothin
 """
 
 STATEMENTS = (
-    EARLY_LINE, TAKEN_BACK, RECEIPTS_STAY, PUSHES_READ, CARRIER_STOP, STOPPED_ONCE, STOPPED_BY_A_CARRIER, SEEN,
-    ON_THEIR_WAY,
+    EARLY_LINE, TAKEN_BACK, RECEIPTS_STAY, PUSHES_READ, CARRIER_STOP, STOPPED_ONCE, STOPPED_BY_A_CARRIER, HOME,
+    SUSPENDED, SEEN, ON_THEIR_WAY,
 )  # fmt: skip
 
 

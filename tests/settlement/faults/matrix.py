@@ -22,6 +22,8 @@ PROCESS = f"{HERE}/test_process_faults.py"
 SERVER = f"{HERE}/test_server_faults.py"
 BAD = f"{HERE}/test_bad_input.py"
 GATEWAY = f"{SETTLEMENT}/test_gateway.py"
+COPIES = f"{HERE}/test_copies.py"
+STOPS = "tests/market/test_stops.py"
 EXPIRY = f"{SETTLEMENT}/test_expiry.py"
 LINES = "tests/market/test_line_events.py"
 SINCE_THE_MATCH = (
@@ -99,15 +101,15 @@ MATRIX = {
     ),
     "F19": Row(
         "done twice, another amount, another unit",
-        "stops for a person, no money moves, the report names it",
+        "stops for a person, no money moves, the report names it; too many breaks stop the carrier's markets",
         (
             f"{WIRE}::test_an_answer_about_something_else_stops_for_a_person_and_moves_no_money",
             f"{BAD}::test_a_delivery_that_is_answered_otherwise_pays_nobody",
             f"{BAD}::test_a_lost_answer_that_is_asked_for_and_told_otherwise_pays_nobody",
             f"{GATEWAY}::test_f19_another_amount_stops_for_a_person_and_moves_no_money",
             f"{SETTLEMENT}/test_report.py::test_each_kind_of_break_is_found_and_named",
+            f"{STOPS}::test_a_carrier_that_contradicts_us_too_often_waits_for_an_officer",
         ),
-        "no carrier is frozen by the number of its breaks",
     ),
     "F20": Row(
         "a carrier's callback early, late, twice, forged, about nothing of ours",
@@ -124,12 +126,14 @@ MATRIX = {
     ),
     "F21": Row(
         "a carrier down for hours",
-        "its lane is left alone, one call on trial now and then; everything settles when it is back",
+        "its lane is left alone, one call on trial now and then; its markets let orders go, and reopen by themselves",
         (
             f"{PROCESS}::test_carriers_that_are_away_are_left_alone_and_everything_settles_when_they_are_back",
             f"{SETTLEMENT}/test_breaker.py::test_pauses_double_with_each_failed_trial_up_to_the_longest",
+            f"{STOPS}::test_a_carrier_that_is_away_too_long_only_lets_orders_go_and_opens_again_when_it_is_back",
+            f"{STOPS}::test_a_carrier_that_comes_back_opens_nothing_that_an_officer_has_stopped",
         ),
-        "seconds stand for hours, and no market becomes cancel-only because its carrier is away",
+        "seconds stand for hours",
     ),
     "F22": Row(
         "provider's time-out after capture",
@@ -191,8 +195,9 @@ MATRIX = {
         (
             f"{HERE}/test_matrix.py::test_no_deadline_of_settlement_is_read_off_the_workers_own_clock",
             f"{EXPIRY}::test_an_expiry_is_a_moment_whatever_zone_it_is_written_in",
+            f"{HERE}/test_clock_faults.py::test_a_worker_whose_clock_jumps_by_hours_settles_each_trade_once",
         ),
-        "no clock is made to jump",
+        "the database server's own clock is not made to jump",
     ),
     "F30": Row(
         "month end racing a trade",
@@ -222,9 +227,17 @@ MATRIX = {
             f"{LINES}::test_a_swapped_sim_signs_out_everywhere_and_pauses_withdrawals_for_three_days",
         ),
     ),
-    "F33": Row("old and new code at once", "as F12", not_shown="needs two releases"),
+    "F33": Row(
+        "old and new code at once",
+        "the older one leaves the newer one's steps alone; else as F12",
+        (f"{COPIES}::test_an_older_release_leaves_a_newer_ones_steps_alone_and_the_newer_one_does_them",),
+        "the older release is this one without a step, not a release of its own",
+    ),
     "F35": Row(
-        "restored from a backup", "asked before anything is sent", not_shown="nothing asks first after a restore"
+        "restored from a backup",
+        "asked before anything is sent",
+        (f"{COPIES}::test_restored_books_ask_before_they_send",),
+        "a copy of a server's files that is started just as it is can't be told from the original",
     ),
     "F36": Row(
         "corruption",
@@ -238,12 +251,13 @@ MATRIX = {
     "F37": Row("killed for memory", "as F1", (RANDOM,)),
     "F38": Row(
         "secret replaced or expired",
-        "two are good while it is replaced; an expired one refunds nobody",
+        "two are good while it is replaced; an expired one refunds nobody; a month before, it is told",
         (
             f"{WIRE}::test_our_own_expired_credential_refunds_nobody_and_its_successor_settles",
             "tests/payment/test_webhooks.py::test_while_a_secret_is_replaced_both_are_good",
+            "tests/web/test_expiries.py::test_what_runs_out_within_a_month_is_told_while_everything_still_works",
         ),
-        "nobody is warned before one expires",
+        "of a key that carries no end of its own, only what the settings say is known",
     ),
 }
 """The rows of the fault matrix that touch settlement and are shown here, by their number there."""

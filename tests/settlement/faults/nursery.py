@@ -35,8 +35,11 @@ PROVIDER_SECONDS = 1
 ROUND_SECONDS = 0.5
 
 
-async def _settle(settings: Settings) -> None:
-    """The worker of the program, with an end to its patience that a test can wait for."""
+async def _settle(settings: Settings, without: Iterable[str] = ()) -> None:
+    """The worker of the program, with an end to its patience that a test can wait for.
+
+    ``without`` are kinds of steps that its release does not know yet.
+    """
     stop, wake = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
 
@@ -48,6 +51,7 @@ async def _settle(settings: Settings) -> None:
             outside = outside_of(venue, await mark(session), PROVIDER_PATIENCE)
         outside = replace(outside, slack=SLACK)
         steps = {**QUICK, "buy_in": buying_in(venue.gateway)}
+        steps = {kind: step for kind, step in steps.items() if kind not in without}
         worker = f"settler-{os.getpid()}-{uuid4().hex[:8]}"
         await run(
             outside, venue.sessions, announce, wake=wake, stop=stop, worker=worker, steps=steps,
@@ -68,7 +72,7 @@ def _be_a_worker(settings: Settings, order: dict[str, Any]) -> None:
         logs.configure()
         changes = {name: value for name, value in order["settings"].items() if value}
         payment = replace(settings.payment, timeout_seconds=PROVIDER_SECONDS)
-        asyncio.run(_settle(replace(settings, payment=payment, **changes)))
+        asyncio.run(_settle(replace(settings, payment=payment, **changes), order["without"]))
     except Exception:  # noqa: BLE001 - told by the exit code, as the interpreter itself would
         traceback.print_exc()
         code = 1

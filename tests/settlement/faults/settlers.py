@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +69,15 @@ class Settlers:
     nursery: Nursery
 
     async def start(
-        self, *, failpoint: str = "", database_url: str = "", redis_url: str = "", files: int = 0
-    ) -> Engine:
-        """A worker, told to die at a failpoint, to use another way to its servers, or given so few open files."""
+        self, *, failpoint: str = "", database_url: str = "", redis_url: str = "", files: int = 0,
+        without: Sequence[str] = (),
+    ) -> Engine:  # fmt: skip
+        """A worker, told to die at a failpoint, to use another way to its servers, or given so few open files.
+
+        One of an older release knows nothing of the kinds of steps that it is ``without``.
+        """
         settings = {"database_url": database_url, "redis_url": redis_url}
-        order: dict[str, Any] = {"failpoint": failpoint, "files": files, "settings": settings}
+        order: dict[str, Any] = {"failpoint": failpoint, "files": files, "settings": settings, "without": [*without]}
         return Engine(await self.nursery.order(order, START_SECONDS), self.nursery)
 
 

@@ -52,6 +52,8 @@ class Line:
         return NOON + timedelta(hours=self.hours)
 
 
+Comparison = Callable[[list[Delivery], list[Line]], set[tuple[int, str]]]
+"""What differs, by id and cause."""
 HOURS = st.integers(-14, 14)
 IDS = st.integers(1, 6)
 QUANTITIES = st.sampled_from([0, 100, 200])
@@ -86,7 +88,7 @@ def naive(deliveries: list[Delivery], lines: list[Line]) -> Iterator[tuple[int, 
 
 
 @pytest.fixture(scope="module")
-def compared(new_database: Callable[[str], str]) -> Iterator[Callable[[list[Delivery], list[Line]], set[tuple[int, str]]]]:
+def compared(new_database: Callable[[str], str]) -> Iterator[Comparison]:
     """Compares in a database of its own; each comparison leaves nothing behind."""
     url = new_database("compared")
     migrate(url)
@@ -119,6 +121,6 @@ async def _compared(
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deliveries=DELIVERIES, lines=LINES)
 def test_the_join_finds_what_looking_at_each_thing_finds(
-    compared: Callable[[list[Delivery], list[Line]], set[tuple[int, str]]], deliveries: list[Delivery], lines: list[Line]
+    compared: Comparison, deliveries: list[Delivery], lines: list[Line]
 ) -> None:
     assert compared(deliveries, lines) == set(naive(deliveries, lines))
