@@ -14,19 +14,20 @@ from market.refusals import BadInput, NotFound
 
 _ESCALATIONS = text("""
     select escalation.id, escalation.subject, escalation.subject_id, escalation.cause, escalation.since,
-        coalesce(delivery.carrier, custody.carrier, redemption.carrier, handout.carrier) as carrier,
+        coalesce(delivery.carrier, custody.carrier, redemption.carrier, handout.carrier, data_gift.carrier) as carrier,
         delivery.id as trade_id, seen.officer_id, seen.note, seen.at as seen_at
     from escalation
     left join delivery on escalation.subject = 'delivery' and delivery.id = escalation.subject_id
     left join custody on escalation.subject = 'custody' and custody.id = escalation.subject_id
     left join redemption on escalation.subject = 'redemption' and redemption.id = escalation.subject_id
     left join handout on escalation.subject = 'handout' and handout.id = escalation.subject_id
+    left join data_gift on escalation.subject = 'data_gift' and data_gift.id = escalation.subject_id
     left join seen_by_officer seen on seen.subject = 'escalation' and seen.subject_id = escalation.id
     where escalation.ended_at is null and escalation.subject <> 'reopening'
         and (cast(:before as bigint) is null or escalation.id < :before)
         and (cast(:only as bigint) is null or escalation.id = :only)
         and (cast(:carrier as text) is null or :carrier
-            = coalesce(delivery.carrier, custody.carrier, redemption.carrier, handout.carrier))
+            = coalesce(delivery.carrier, custody.carrier, redemption.carrier, handout.carrier, data_gift.carrier))
     order by escalation.id desc limit :limit
 """)
 _REOPENED = text("""

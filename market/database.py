@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -18,19 +22,35 @@ def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
         "lock_timeout": LOCK_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
     }
-    return create_async_engine(
+    engine = create_async_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
         hide_parameters=True,  # an error's text goes to logs, what was asked for does not
         connect_args={"server_settings": {name: str(limit) for name, limit in limits.items()}},
     )
+    event.listen(engine.sync_engine, "checkout", _check_open)
+    return engine
+
+
+def _check_open(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Leave a connection that its server has ended. A ping would tell the same for three round trips each time.
+
+    Raises:
+        DisconnectionError: the pool opens another in its place.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
     """Sessions whose values stay readable after the commit; nothing is committed but by an explicit commit."""
     return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def reads(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Sessions for reading: each statement stands alone, as it would in a transaction that sees what is committed."""
+    return async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
 
 
 def raw_dsn(database_url: str) -> str:

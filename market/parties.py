@@ -95,7 +95,7 @@ async def member(session: AsyncSession, party_id: int) -> Member:
 
 async def lines(venue: Venue, member: Member) -> list[Line]:
     """The member's lines, the oldest first."""
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         rows = await _line_rows(session, member)
     return [_as_line(venue.vault, row) for row in rows]
 
@@ -244,7 +244,7 @@ async def officer_sign_in(venue: Venue, login: str, password: str, client: str) 
         PASSWORDS_OF_A_LOGIN.of(login),
         PASSWORDS_OF_A_CLIENT.of(client),
     )
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         row = await session.scalar(select(OfficerRow).where(OfficerRow.login == login))
 
     # Argon2 is slow by design; in a thread it holds up nobody else.

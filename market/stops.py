@@ -83,12 +83,12 @@ async def thaw(venue: Venue, officer: Officer, carrier: str, reason: str) -> Non
         BadInput: there is no reason, or a phone number is in it.
         Conflict: it is not stopped for that.
     """
-    if officer.role != "operations" or officer.carrier is not None:
-        raise Forbidden("Only an operations officer of the house may do this.")
     if not reason:
         raise BadInput("Please say why. The reason is kept on the record.", field="reason")
     if audit.NUMBER.search(reason):
         raise BadInput("Please leave phone numbers out: the record is kept for good.", field="reason")
+    if officer.role != "operations" or officer.carrier is not None:
+        raise Forbidden("Only an operations officer of the house may do this.")
     async with venue.sessions.begin() as session:
         if not await carrier_stops.thaw(session, carrier, officer.id):
             raise Conflict("This carrier is not stopped for its breaks any more.")

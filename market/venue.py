@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from market.database import connect, sessions
+from market.database import connect, reads, sessions
 from market.gateway import Gateway
 from market.settings import Settings
 from market.transport import open_redis
@@ -25,6 +25,8 @@ class Venue:
     settings: Settings
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
+    reads: async_sessionmaker[AsyncSession]
+    """For what only reads: it begins no transaction and ends none."""
     redis: Redis
     carriers: Mapping[str, CarrierPort]
     payments: Payments
@@ -54,4 +56,5 @@ async def open_venue(settings: Settings, *, pool_size: int = 5) -> AsyncIterator
         stack.push_async_callback(payments.close)
         maker = sessions(engine)
         gateway = await stack.enter_async_context(Gateway(redis, maker, settings.shards))
-        yield Venue(settings, engine, maker, redis, carriers, payments, gateway, Vault(settings.secret_key), billing)
+        vault = Vault(settings.secret_key)
+        yield Venue(settings, engine, maker, reads(engine), redis, carriers, payments, gateway, vault, billing)

@@ -85,7 +85,7 @@ _STATEMENT = text("""
 async def balances(venue: Venue, member: Member) -> Wallet:
     """What the member has. A wallet that was never opened is empty."""
     currency = venue.settings.currency
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         rows = await session.execute(_BALANCES, {"party": member.party_id, "currency": currency, "coin": COIN})
         found = {row.code: (row.available, row.held) for row in rows}
     return Wallet(*found.get(currency, (0, 0)), currency, *found.get(COIN, (0, 0)))

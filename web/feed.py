@@ -154,7 +154,7 @@ class Feed(Subject):
             if not self.readers:
                 break
             try:
-                async with self.venue.sessions() as session:
+                async with self.venue.reads() as session:
                     shard = await shard_now(session, self.instrument_id, self.venue.settings.shards)
                 mirror = await find(self.venue.redis, self.venue.sessions, shard, self.instrument_id)
             except (SQLAlchemyError, OSError) as error:
@@ -279,8 +279,9 @@ async def _events(
     async with hub.following(channel, make, wake, view="feed") as feed:
         if not await hub.connected(CONNECT_SECONDS):
             return
+        losses = hub.losses
         known = _position(last_event_id)
-        while time.monotonic() < ends_at and hub.is_connected and not drain.is_set():
+        while time.monotonic() < ends_at and hub.losses == losses and not drain.is_set():
             missed = BEAT if feed.mirror is None else feed.since(*known) or BEAT
             known = feed.position
             yield missed

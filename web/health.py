@@ -66,7 +66,7 @@ async def _in_time(check: Awaitable[Part]) -> Part:
 
 
 async def _database(venue: Venue) -> Part:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         await session.execute(text("select 1"))
     return Part(True)
 
@@ -78,7 +78,7 @@ async def _valkey(venue: Venue) -> Part:
 
 async def _engine(venue: Venue) -> Part:
     """Each shard's lease must be held by a connection that lives, and its commands must not pile up."""
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         held = set((await session.execute(_HELD)).scalars())
     shards = range(venue.settings.shards)
     waiting = [await venue.redis.xlen(stream_of(shard)) for shard in shards]

@@ -60,6 +60,8 @@ class Hub:
         self._own = f"surplusflow:hub:{secrets.token_hex(8)}"
         self._subjects: dict[str, dict[str, Subject]] = {}
         self._connected = asyncio.Event()
+        self.losses = 0
+        """How often the subscription was lost. A reader that was at something else meanwhile can tell by it."""
         self._pubsub: PubSub | None = None
         self._running: list[asyncio.Task[None]] = []
         self._beginnings: set[asyncio.Task[None]] = set()
@@ -151,6 +153,7 @@ class Hub:
 
     def _lose(self) -> None:
         """Readers must not take silence for a quiet market: each stream ends, and says so to its page."""
+        self.losses += 1
         self._connected.clear()
         self._wake_all()
 

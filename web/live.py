@@ -41,7 +41,7 @@ FAREWELL = b"event: drain\r\nretry: 1000\r\ndata:\r\n\r\n"
 async def instrument_stream(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[bytes] | Stream:
     """Book, tape and headline of one instrument, and for a member their orders there and their wallet."""
     member = await present_member(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         view = await views.instrument(session, symbol)
     return await _opened(_Reader(request, venue, member, view))
 
@@ -90,11 +90,12 @@ class _Reader:
         shown, told = 0, 0
         if not await hub.connected(CONNECT_SECONDS):
             return
+        losses = hub.losses
         yield BEAT
         known = position_of(self.request.headers.get("last-event-id", ""))
         if market is not None:
             await market.catch_up(known)
-        while time.monotonic() < ends_at and hub.is_connected and not self.drain.is_set():
+        while time.monotonic() < ends_at and hub.losses == losses and not self.drain.is_set():
             self.wake.clear()
             parts = b""
             if market is not None and market.view is not None and market.version != shown:
@@ -131,7 +132,7 @@ class _Reader:
     async def _own(self, shown: int, *, is_news: bool) -> bytes:
         """The member's parts, read and let go of before anything is sent."""
         assert self.member is not None
-        async with self.venue.sessions() as session:
+        async with self.venue.reads() as session:
             unread = await notices.unread(session, self.member.party_id) if is_news else self._unread
             mine = [] if self.view is None else await own_orders(session, self.member, self.view.id)
             places = await queue_place.of(session, [order.id for order in mine])

@@ -103,7 +103,7 @@ class Market(Subject):
         self._read_at = time.monotonic()
         before = self._shown()
         try:
-            async with self.venue.sessions() as session:
+            async with self.venue.reads() as session:
                 view = await views.instrument(session, self.symbol, datetime.now(UTC))
                 shard = await market_data.shard_now(session, view.id, self.venue.settings.shards)
                 mirror = await market_data.read(session, shard, view.id)

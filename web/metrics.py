@@ -96,7 +96,7 @@ async def _waiting(venue: Venue) -> bytes:
     registry = CollectorRegistry()
     gauge = Gauge("surplusflow_provider_events_parked", "Payment events that wait for a person.", registry=registry)
     try:
-        async with venue.sessions() as session:
+        async with venue.reads() as session:
             gauge.set(await inbox.count_parked(session))
             return generate_latest(registry) + await lane_figures(session)
     except TROUBLE:

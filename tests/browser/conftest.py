@@ -11,6 +11,8 @@ from playwright.async_api import Browser, async_playwright
 from tests.browser.people import CHROMIUM_ARGUMENTS
 from tests.stack import Running, running_market
 
+HERE = Path(__file__).parent
+
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
@@ -37,3 +39,8 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGUMENTS))
         yield launched
         await launched.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones come last, and of them the main job first: it counts everything at carrier and provider."""
+    items.sort(key=lambda item: 0 if item.path.parent != HERE else 1 if item.path.stem == "test_main_job" else 2)

@@ -19,6 +19,8 @@ CHROMIUM_ARGUMENTS = (
 )
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
+SESSIONS: dict[tuple[str, str], tuple[str, str]] = {}
+"""Name and value of the newest session cookie, by address and number."""
 
 
 @dataclass
@@ -29,12 +31,32 @@ class Person:
     context: BrowserContext
     page: Page
 
+    @property
+    def origin(self) -> str:
+        """The address that this browser knows the market by."""
+        return self.market.web
+
     async def open(self, path: str) -> None:
-        answer = await self.page.goto(self.market.web + path)
+        answer = await self.page.goto(self.origin + path)
         assert answer is not None
         assert answer.ok, f"{path} answered {answer.status}"
 
-    async def sign_in(self, msisdn: str) -> None:
+    async def sign_in(self, msisdn: str, *, anew: bool = False) -> None:
+        """Be signed in: by the session that the number has already, as only so many codes are texted, or anew."""
+        known = SESSIONS.get((self.origin, msisdn))
+        if known and not anew:
+            name, value = known
+            await self.context.add_cookies([{"name": name, "value": value, "url": self.origin, "httpOnly": True}])
+            await self.open("/")
+            if await self.page.get_by_test_id("home").count():
+                return
+            await self.context.clear_cookies(name=name)
+        await self._enter(msisdn)
+        cookies = await self.context.cookies(self.origin)
+        session = next(each for each in cookies if each["name"].endswith("session"))
+        SESSIONS[self.origin, msisdn] = session["name"], session["value"]
+
+    async def _enter(self, msisdn: str) -> None:
         """Ask for a code, read it on the phone's own page, and enter it."""
         await self.open("/sign-in")
         await self.page.fill("#phone", msisdn)

@@ -19,7 +19,7 @@ async def test_a_buyer_opens_a_case_and_the_seller_answers_it(market: Running, b
     await seller.open(f"/instruments/{symbol}")
     await seller.place("sell", lots=1, price="1.20")
     await buyer.open(f"/instruments/{symbol}")
-    await buyer.place("buy", lots=1, price="1.20", card="pm_card_visa")
+    await buyer.place("buy", lots=1, price="1.20")
     await buyer.open("/trades")
     trade = await buyer.page.get_by_test_id("trade-row").first.get_attribute("data-trade")
     await buyer.open(f"/trades/{trade}")

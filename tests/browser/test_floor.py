@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.async_api import Browser, Page, StorageState, expect
+from playwright.async_api import Browser, Page, expect
 from redis.asyncio import Redis
 
 from market.demo.catalogue import month_ends
@@ -21,20 +21,12 @@ def of_data() -> str:
     return f"/instruments/CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
 
 
-SESSIONS: dict[str, StorageState] = {}
-"""Of each number the session of its one sign-in: only so many codes are texted in an hour."""
-
-
 async def at(
     browser: Browser, market: Running, who: str, path: str, viewport: dict[str, int], **more: object
 ) -> Person:
     """Somebody signed in, with a page open."""
-    if who not in SESSIONS:
-        first = await arrive(browser, market, viewport=viewport)
-        await first.sign_in(who)
-        SESSIONS[who] = await first.context.storage_state()
-        await first.context.close()
-    person = await arrive(browser, market, viewport=viewport, storage_state=SESSIONS[who], **more)
+    person = await arrive(browser, market, viewport=viewport, **more)
+    await person.sign_in(who)
     await person.open(path)
     return person
 

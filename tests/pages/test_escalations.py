@@ -8,6 +8,8 @@ from sqlalchemy import select, text
 
 from market.attention_tables import SeenByOfficerRow
 from market.tables import AuditLinkRow, OfficerRow
+from settlement import freezing
+from settlement.payout_accounts import DISOWNED
 from tests.pages.conftest import Browser
 
 
@@ -98,3 +100,20 @@ async def test_another_carriers_officer_neither_sees_it_nor_says_anything(
     assert f"escalation-{slow}" not in shown
     assert answer.status_code == 404
     assert await _seen(page_app, slow) is None
+
+
+async def test_a_member_whose_bank_account_was_changed_is_let_go_by_an_officer_with_a_reason(
+    page_app: Litestar, browsers: Callable[[], Browser]
+) -> None:
+    async with page_app.state.venue.sessions.begin() as session:
+        await freezing.freeze(session, 77, DISOWNED, "Not me.")
+    officer = await _officer(page_app, browsers)
+    (action,) = [each for each in officer.shown if each.startswith("/officer/freezes/")]
+
+    answer = await officer.send(action, reason="")
+    assert answer.status_code == 400
+    await officer.send(action, reason="Spoken with them; the account is closed.")
+
+    async with page_app.state.venue.sessions() as session:
+        assert await freezing.is_frozen(session, 77) is None
+    assert action not in officer.text

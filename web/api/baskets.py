@@ -161,7 +161,7 @@ async def place_swap(request: Asking, venue: Venue, data: JSONBody[SwapBody], ke
     responses=problems(404),
 )
 async def get_basket(request: Asking, venue: Venue, basket_id: BasketId) -> Basket:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         return Basket.of(await baskets.find(session, request.user, ids.basket_id(basket_id)))
 
 

@@ -50,7 +50,7 @@ INDEX_DAYS = 30
     responses=problems(),
 )
 async def instruments(venue: Venue) -> list[Instrument]:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.instruments(session, datetime.now(UTC))
     return [Instrument.of(view) for view in found]
 
@@ -64,7 +64,7 @@ async def instruments(venue: Venue) -> list[Instrument]:
     responses=problems(),
 )
 async def tickers(venue: Venue) -> list[Ticker]:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.instruments(session, datetime.now(UTC))
     return [Ticker.of(view) for view in found]
 
@@ -128,7 +128,7 @@ async def tape(request: Asking, venue: Venue, symbol: Symbol, cursor: Cursor = N
     cursors: Cursors = request.app.state.cursors
     view = await _instrument(venue, symbol)
     purpose = f"tape {view.id}"
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.tape(session, view.id, limit + 1, cursors.open(purpose, cursor))
     more = cursors.seal(purpose, found[limit - 1].id) if len(found) > limit else None
     items = [Tick(f"trd_{each.id}", each.price_minor, each.lots, each.taker_side, each.at) for each in found[:limit]]
@@ -159,7 +159,7 @@ async def candles(
     _check_zones(since, until)
     view = await _instrument(venue, symbol)
     ends = until or datetime.now(UTC)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         if since is None:
             found = await kept_candles.latest(session, view.id, width, limit, ends)
         else:
@@ -192,7 +192,7 @@ async def index(
 ) -> list[IndexDay]:
     today = datetime.now(venue.settings.timezone).date()
     last_day = last or today
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await price_index.read(session, carrier, first or last_day - timedelta(days=INDEX_DAYS), last_day)
     return [
         IndexDay(
@@ -210,7 +210,7 @@ async def index(
 
 
 async def _instrument(venue: Venue, symbol: str) -> InstrumentView:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         return await views.instrument(session, ids.symbol(symbol), datetime.now(UTC))
 
 

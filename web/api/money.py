@@ -82,7 +82,7 @@ async def top_up(request: Asking, venue: Venue, data: JSONBody[TopUpBody], key: 
     responses=problems(),
 )
 async def list_cards(request: Asking, venue: Venue) -> list[SavedCard]:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         rows = await saved_cards.cards(session, request.user)
     return [SavedCard(row.id, row.brand, row.last4, row.expiry_month, row.expiry_year) for row in rows]
 
@@ -183,7 +183,7 @@ async def cancel_bill(request: Asking, venue: Venue, bill_id: BillPaymentId, key
     responses=problems(),
 )
 async def get_schedule(request: Asking, venue: Venue) -> PayoutSchedule:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         setting = await payout_schedule.schedule_of(session, request.user)
     return PayoutSchedule(setting.every, setting.minimum_minor, setting.effective_at)
 

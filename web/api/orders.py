@@ -120,7 +120,7 @@ async def list_orders(
 ) -> OrderPage:
     cursors: Cursors = request.app.state.cursors
     purpose = f"orders {request.user.party_id} {status}"
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.orders(session, request.user.party_id, status, cursors.open(purpose, cursor), limit + 1)
         waiting = [view.id for view in found[:limit] if view.state == "open"]
         places = await queue_place.of(session, waiting) if queue else {}
@@ -137,7 +137,7 @@ async def list_orders(
     responses=problems(404),
 )
 async def get_order(request: Asking, venue: Venue, order_id: OrderId) -> Response[Order]:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         view = await views.order(session, request.user.party_id, ids.order_id(order_id))
         places = await queue_place.of(session, [view.id])
     return Response(Order.of(view, places.get(view.id)), headers={"ETag": f'"{view.version}"'})
@@ -240,7 +240,7 @@ async def get_outcome(
     request: Asking, venue: Venue, key: Annotated[str, PathParameter(description="The idempotency key you sent.")]
 ) -> Outcome:
     """Ask by the key of a request that got no answer. 404: nothing was done under it so far."""
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         answer = await trading.outcome(session, request.user, idempotency_key(key))
     if answer is None:
         raise NotFound("Nothing has been done under this key so far.")

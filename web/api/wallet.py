@@ -24,7 +24,7 @@ from web.edge.venue import Venue
 async def list_trades(request: Asking, venue: Venue, cursor: Cursor = None, limit: Limit = 50) -> TradePage:
     cursors: Cursors = request.app.state.cursors
     purpose = f"trades {request.user.party_id}"
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.trades(session, request.user.party_id, cursors.open(purpose, cursor), limit + 1)
     more = cursors.seal(purpose, found[limit - 1].id) if len(found) > limit else None
     return TradePage([Trade.of(view) for view in found[:limit]], more)
@@ -39,7 +39,7 @@ async def list_trades(request: Asking, venue: Venue, cursor: Cursor = None, limi
     responses=problems(404),
 )
 async def get_trade(request: Asking, venue: Venue, trade_id: TradeId) -> Trade:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         return Trade.of(await views.trade(session, request.user.party_id, ids.trade_id(trade_id)))
 
 

@@ -183,7 +183,7 @@ async def present_member(connection: Connection) -> Member | None:
     """The member who is signed in, if anybody is; asked from the database once a request."""
     party_id = _session(connection).get("party")
     if party_id is not None and _WHO not in _kept(connection):
-        async with connection.app.state.venue.sessions() as session:
+        async with connection.app.state.venue.reads() as session:
             _kept(connection)[_WHO] = await _still_a_member(session, party_id, _session(connection).get("proved", {}))
             if _kept(connection)[_WHO] and _gets_a_page(connection):
                 _kept(connection)[_UNREAD] = await notices.unread(session, party_id)
@@ -208,7 +208,7 @@ async def present_officer(connection: Connection) -> Officer | None:
     """The officer who is signed in, if one is, with the role that the database gives them now."""
     officer_id = _session(connection).get("officer")
     if officer_id is not None and _WHO not in _kept(connection):
-        async with connection.app.state.venue.sessions() as session:
+        async with connection.app.state.venue.reads() as session:
             row = await session.get(OfficerRow, officer_id)
         _kept(connection)[_WHO] = Officer(row.id, row.login, row.role, row.carrier) if row else None
     who = _kept(connection).get(_WHO)

@@ -87,7 +87,7 @@ def _hour(form: Form, name: str) -> int:
 
 async def _page(request: Page, venue: Venue, *, wish: Wish, status: int = 200) -> Response[str]:
     member = signed_in(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         setting = await alerts.setting_of(session, member.party_id)
         waiting = await alerts.waiting(session, member.party_id)
         instruments = await views.instruments(session, datetime.now(UTC))

@@ -55,7 +55,7 @@ async def index(request: Page, venue: Venue) -> Response[str]:
 async def following(request: Page, venue: Venue) -> Response[str]:
     """What it would do now. The carrier is asked, so the page itself does not wait for it."""
     member, form = signed_in(request), queried(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         settings = await autopilot.settings_of(session, member)
     row = next((each for each in settings if each.line_id == form.optional_id("line_id")), None)
     if row is None:
@@ -116,7 +116,7 @@ async def _page(
     member = signed_in(request)
     own = await parties.lines(venue, member)
     line = next((each for each in own if each.id == form.optional_id("line_id")), own[0] if own else None)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         settings = await autopilot.settings_of(session, member)
         row = next((each for each in settings if line is not None and each.line_id == line.id), None)
         before = number_of(form.text("before"), "act")

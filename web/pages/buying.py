@@ -49,7 +49,7 @@ async def buy(request: Page, venue: Venue) -> Response[Any]:
     """The second tap. Bought is what was shown, at no more than was shown; else the buyer is asked again."""
     member, form = signed_in(request), await read(request)
     try:
-        async with venue.sessions() as session:
+        async with venue.reads() as session:
             done = await trading.outcome(session, member, form.key())
         order = _order(form)
         if done is None and not await _is_still(request, venue, form, order):
@@ -104,7 +104,7 @@ async def _is_still(request: Page, venue: Venue, form: Form, order: OrderRequest
     view = next((each for each in await listing(request).read(venue) if each.symbol == order.symbol), None)
     if view is None or order.price_minor is None or order.price_minor > view.ceiling_minor:
         return False
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         book = await views.book(session, view.id, LEVELS)
         own = await buying_easily.own_asks(session, view, signed_in(request).group_id)
     found = buying_easily.offer(view, book, order.lots * view.lot_units, own)
@@ -165,7 +165,7 @@ def _line(own: list[Line], line_id: int | None) -> Line:
 async def _offer(request: Page, venue: Venue, line: Line, amount_mb: int, now: datetime) -> Offer | None:
     fitting = buying_easily.market_for(line.carrier, await listing(request).read(venue), now)
     group_id = signed_in(request).group_id
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         books = [
             (view, await views.book(session, view.id, LEVELS), await buying_easily.own_asks(session, view, group_id))
             for view in fitting[:MOST_MARKETS]

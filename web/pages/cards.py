@@ -24,7 +24,7 @@ async def payable(venue: Venue, member: Member | None) -> dict[str, str]:
     """What a member can pay with at once, by the provider's name for it; in a demonstration also its test cards."""
     saved: dict[str, str] = {}
     if member is not None:
-        async with venue.sessions() as session:
+        async with venue.reads() as session:
             saved = {card.id: label(card) for card in await saved_cards.cards(session, member)}
     return saved if venue.settings.is_production else {**saved, **DEMO_CARDS}
 

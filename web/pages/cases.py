@@ -41,7 +41,7 @@ class Typed:
 @get("/cases", guards=[requires_member])
 async def index(request: Page, venue: Venue) -> Response[str]:
     member, before = signed_in(request), number_of(queried(request).text("before"), "cas")
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await case_views.of_party(session, member.party_id, before, A_PAGE + 1)
     older = f"cas_{found[A_PAGE - 1].id}" if len(found) > A_PAGE else None
     return page(request, "cases.html", cases=found[:A_PAGE], older=older, member=member)
@@ -66,7 +66,7 @@ async def open_case(request: Page, venue: Venue, name: FromPath[str]) -> Respons
 
 
 async def _form(request: Page, venue: Venue, name: str, typed: Typed, refusal: Refusal | None = None) -> Response[Any]:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         trade = await views.trade(session, signed_in(request).party_id, _number(name, "trd"))
         case = await case_views.of_trade(session, trade.id)
     if case is not None and (case.status in {"open", "decided"} or refusal is None):
@@ -108,13 +108,13 @@ async def withdraw(request: Page, venue: Venue, name: FromPath[str]) -> Response
 @get("/cases/{name:str}/files/{entry_id:int}", guards=[requires_member])
 async def file(request: Page, venue: Venue, name: FromPath[str], entry_id: FromPath[int]) -> Response[bytes]:
     """A member sees the files that the member has sent, and nobody else's."""
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found, side = await case_views.own(session, signed_in(request), _number(name, "cas"))
         return _file(await case_views.file_of(session, found.case.id, entry_id, side))
 
 
 async def _show(request: Page, venue: Venue, name: str, typed: Typed, refusal: Refusal | None = None) -> Response[str]:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found, side = await case_views.own(session, signed_in(request), _number(name, "cas"))
     return page(
         request,
@@ -135,7 +135,7 @@ async def _show(request: Page, venue: Venue, name: str, typed: Typed, refusal: R
 @get("/officer/cases", guards=[requires_officer])
 async def desk(request: Page, venue: Venue) -> Response[str]:
     ended = queried(request).text("ended") == "yes"
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await case_views.of_officer(session, signed_in_officer(request), ended=ended)
     return page(request, "officer_cases.html", cases=found, ended=ended, now=datetime.now(UTC))
 
@@ -147,7 +147,7 @@ async def look(request: Page, venue: Venue, name: FromPath[str]) -> Response[str
 
 @get("/officer/cases/{name:str}/files/{entry_id:int}", guards=[requires_officer])
 async def officers_file(request: Page, venue: Venue, name: FromPath[str], entry_id: FromPath[int]) -> Response[bytes]:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await _seen(request, venue, name)
         return _file(await case_views.file_of(session, found.case.id, entry_id, None))
 
@@ -215,7 +215,7 @@ async def _seen(request: Page, venue: Venue, name: str) -> case_views.CaseView:
         NotFound: there is none, or it is another carrier's.
     """
     officer = signed_in_officer(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await case_views.view(session, _number(name, "cas"))
     if officer.carrier not in {None, found.carrier}:
         raise cases.unknown()

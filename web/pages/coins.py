@@ -80,7 +80,7 @@ async def _page(
     redeeming: Entry | None = None,
 ) -> Response[str]:
     member = signed_in(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         moves = await views.redemptions(session, member.party_id, MOVES)
     return page(
         request,

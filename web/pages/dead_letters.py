@@ -63,7 +63,7 @@ async def _page(
     request: Page, venue: Venue, *, status: int = 200, errors: dict[str, str] | None = None, done: str = ""
 ) -> Response[str]:
     officer = signed_in_officer(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await dead_letters.letters(session, officer.carrier)
     return page(
         request,

@@ -7,7 +7,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from market import attention, halting, stops
+from market import attention, freezes, halting, stops
 from market.refusals import Refusal
 from settlement import carrier_stops
 from web.edge.sessions import requires_officer, signed_in_officer
@@ -40,6 +40,7 @@ SUBJECTS = {
     "redemption": N_("Redemption of coins"),
     "handout": N_("Handout of data"),
     "reopening": N_("Reopened trade"),
+    "data_gift": N_("Given data"),
 }
 
 
@@ -69,6 +70,14 @@ async def thaw(request: Page, venue: Venue, code: FromPath[str]) -> Response[Any
     )
 
 
+@post("/officer/freezes/{freeze_id:int}/end", guards=[requires_officer], status_code=200)
+async def let_go(request: Page, venue: Venue, freeze_id: FromPath[int]) -> Response[Any]:
+    """Let a member trade and withdraw again."""
+    form = await read(request)
+    ended = freezes.let_go(venue, signed_in_officer(request), freeze_id, form.text("reason"))
+    return await _done(request, venue, ended, f"freeze-{freeze_id}", form)
+
+
 async def _done(request: Page, venue: Venue, act: Awaitable[None], place: str, form: Form) -> Response[Any]:
     try:
         await act
@@ -83,13 +92,14 @@ async def _done(request: Page, venue: Venue, act: Awaitable[None], place: str, f
 async def _page(
     request: Page, venue: Venue, *, status: int = 200, error: dict[str, str] | None = None
 ) -> Response[str]:
-    """What waits, a page of each kind; five statements, however much there is."""
+    """What waits, a page of each kind; as many statements, however much there is."""
     officer, asked = signed_in_officer(request), queried(request)
     slow_before, reopened_before = number_of(asked.text("slow"), "esc"), number_of(asked.text("reopened"), "rop")
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         slow = await attention.waiting(session, officer, "escalation", A_PAGE + 1, slow_before)
         reopened = await attention.waiting(session, officer, "reopening", A_PAGE + 1, reopened_before)
         stopped = await carrier_stops.in_force(session)
+        disowned = await freezes.disowned(session, officer)
     return page(
         request,
         "escalations.html",
@@ -100,6 +110,7 @@ async def _page(
         reopened=reopened[:A_PAGE],
         more_reopened=f"rop_{reopened[A_PAGE - 1].id}" if len(reopened) > A_PAGE else "",
         stopped=[each for each in stopped if officer.carrier in {None, each.carrier}],
+        disowned=disowned,
         causes=CAUSES,
         subjects=SUBJECTS,
         may_thaw=halting.may_switch(officer),
@@ -109,4 +120,4 @@ async def _page(
     )
 
 
-routes: list[ControllerRouterHandler] = [index, see, thaw]
+routes: list[ControllerRouterHandler] = [index, see, thaw, let_go]

@@ -101,7 +101,7 @@ def _address(venue: Venue, link: GiftLink) -> str:
 
 
 async def _found(venue: Venue, code: str) -> GiftLink:
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         return await gift_links.find(session, code[:LONGEST_CODE])
 
 

@@ -59,7 +59,7 @@ async def data(request: Page, venue: Venue) -> Response[str]:
     member, now = signed_in(request), datetime.now(UTC)
     seen = await usage.look(venue, member, now, patience_seconds=PATIENCE_SECONDS)
     instruments = await listing(request).read(venue)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         left = await rooms(session, {each.line.id: each.line.carrier for each in seen}, now)
         own = await _with_own_fees(session, instruments, member, now)
     lines = [OneLine(each, selling_spare.shelves(each, Desk(own, left.get(each.line.id), now))) for each in seen]
@@ -117,7 +117,7 @@ async def _page(
     request: Page, venue: Venue, member: Member, *, problem: str | None = None, status: int = 200
 ) -> Response[str]:
     form = queried(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         told = {
             what: await _order(session, member, number_of(form.text(what), "ord"))
             for what in ("sold", "undone", "bought")

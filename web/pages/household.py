@@ -123,7 +123,7 @@ async def _page(
     buying: Entry | None = None,
 ) -> Response[str]:
     member, now = signed_in(request), datetime.now(UTC)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         home = await household_views.home(session, venue.vault, member, now)
         instruments = await views.instruments(session, now) if home.is_payer else []
     return page(

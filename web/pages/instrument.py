@@ -53,7 +53,7 @@ SPANS = {
 @get("/instruments/{symbol:str}")
 async def show(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[str]:
     form = queried(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         view = await views.instrument(session, symbol, datetime.now(UTC))
     if wants_fragment(request) and request.headers.get("hx-target", "").endswith("#chart"):
         return page(request, "instrument.html", block="chart", view=view, **await _chart(venue, view, form))
@@ -65,7 +65,7 @@ async def show(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[s
 async def quoted(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[str]:
     """What the ticket would come to as it is being filled in."""
     form, now, member = queried(request), datetime.now(UTC), await present_member(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         view = await views.instrument(session, symbol, now)
         book = await views.book(session, view.id, PRICED_LEVELS)
         view = await _for_member(session, member, view)
@@ -86,7 +86,7 @@ async def quoted(request: Page, venue: Venue, symbol: FromPath[str]) -> Response
 async def candles(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[list[tuple[int, int, int, int, int]]]:
     """(start in seconds since the epoch, open, high, low, close) of each candle, oldest first."""
     span = SPANS[_span(queried(request))]
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         view = await views.instrument(session, symbol, datetime.now(UTC))
         found = await views.candles(session, view.id, span.width, span.candles)
     rows = [
@@ -108,7 +108,7 @@ async def instrument_page(
     """The whole page, or the block of it that htmx swaps, with a ticket as it stands."""
     member, now = await present_member(request), datetime.now(UTC)
     taken = takes(view, now)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         book = await views.book(session, view.id, PRICED_LEVELS)
         tape = await views.tape(session, view.id, PRINTS)
         placed = await _just_placed(session, member, form)
@@ -153,7 +153,7 @@ async def _chart(venue: Venue, view: InstrumentView, form: Form, book: views.Boo
     """What the chart's card shows: candles over a span, or the depth of the book."""
     chosen = _span(form)
     shows_depth = form.text("chart") == "depth"
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         if shows_depth:
             book = book or await views.book(session, view.id, PRICED_LEVELS)
             drawn = []
@@ -226,7 +226,7 @@ async def _room(
     line = next((line for line in lines if line.id == ticket.line_id), lines[0] if lines else None)
     if line is None or view.carrier is None:
         return None
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         return (await rooms(session, {line.id: view.carrier}, now)).get(line.id)
 
 

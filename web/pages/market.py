@@ -37,7 +37,7 @@ class Listing:
     async def read(self, venue: Venue) -> list[InstrumentView]:
         async with self.reading:
             if time.monotonic() - self.read_at > FRESH_SECONDS:
-                async with venue.sessions() as session:
+                async with venue.reads() as session:
                     self.shown = await views.instruments(session, datetime.now(UTC))
                 self.read_at = time.monotonic()
         return self.shown
@@ -47,7 +47,7 @@ class Listing:
         instruments, now = await self.read(venue), datetime.now(UTC)
         async with self.reading:
             if time.monotonic() - self.courses_read_at > COURSE_SECONDS:
-                async with venue.sessions() as session:
+                async with venue.reads() as session:
                     self.courses = await sparklines.read(session, now)
                 self.courses_read_at = time.monotonic()
         return [_row(each, self.courses.get(each.id, ()), now) for each in instruments]

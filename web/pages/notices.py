@@ -20,7 +20,7 @@ async def index(request: Page, venue: Venue) -> Response[str]:
     """What was told is read once the member says so: a page that loads by itself proves nothing."""
     member = signed_in(request)
     before = number_of(queried(request).text("before"), "ntc")
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await notices.latest(session, member.party_id, A_PAGE + 1, before)
     shown = found[:A_PAGE]
     older = f"ntc_{shown[-1].id}" if len(found) > A_PAGE else None

@@ -193,7 +193,7 @@ async def _page(
 ) -> Response[str]:
     officer = signed_in_officer(request)
     now = datetime.now(UTC)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         backlog = await views.backlog(session, officer.carrier)
         letters = await views.dead_letters(session, officer.carrier)
         lanes = await queues.of_lanes(session, officer.carrier)

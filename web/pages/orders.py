@@ -82,7 +82,7 @@ async def ask_to_cancel_all(request: Page, venue: Venue) -> Response[str]:
     """Show what a mass cancel would end, and ask."""
     form, member = queried(request), signed_in(request)
     chosen = Filter.of(form)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.orders(
             session, member.party_id, "open", None, views.MOST_ROWS, side=chosen.side, symbol=chosen.symbol or None
         )
@@ -130,7 +130,7 @@ async def amend(request: Page, venue: Venue, name: FromPath[str]) -> Response[An
     """Give an order another price or quantity; what is refused stays as it was typed."""
     member, form, order_id = signed_in(request), await read(request), _id(name)
     try:
-        async with venue.sessions() as session:
+        async with venue.reads() as session:
             order = await views.order(session, member.party_id, order_id)
         price = form.amount("price", order.currency, N_("Please enter a price."))
         lots = form.whole("lots", N_("Please enter how many lots."))
@@ -154,7 +154,7 @@ async def _page(
     done: str = "",
 ) -> Response[str]:
     member, now = signed_in(request), datetime.now(UTC)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.orders(
             session,
             member.party_id,

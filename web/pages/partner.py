@@ -82,7 +82,7 @@ async def _page(
     handing: Entry | None = None,
 ) -> Response[str]:
     member = _partner(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         keys = await views.api_keys(session, member.party_id)
         handouts = await views.handouts(session, member.party_id, MOVES)
         open_orders = await views.orders(session, member.party_id, "open", None, MOVES)

@@ -96,7 +96,7 @@ async def _page(
 ) -> Response[str]:
     member = signed_in(request)
     errors = errors_of(refusal, locale_of(request), ("name",)) if refusal else {}
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         own = await passkeys.passkeys(session, member)
     return page(
         request,

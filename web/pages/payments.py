@@ -32,7 +32,7 @@ async def keep(redis: Redis, member: Member, request: OrderRequest, key: str) ->
 async def returned(request: Page, venue: Venue, payment_id: Number) -> Response[Any]:
     """Complete what the bank was asked for. Coming back twice changes nothing: the key is the same."""
     member = signed_in(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         row = await session.get(PaymentRow, payment_id)
     if row is None or row.party_id != member.party_id:
         raise NotFound("You have no such payment.")

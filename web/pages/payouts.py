@@ -72,7 +72,7 @@ async def disown(request: Page, venue: Venue) -> Response[Any]:
 
 async def _page(request: Page, venue: Venue, form: Form, *, refusal: Refusal | None = None) -> Response[str]:
     member, now = signed_in(request), datetime.now(UTC)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         schedule = await payout_schedule.schedule_of(session, member)
         runs = await payout_schedule.runs(session, member)
         account = await payout_accounts.account_of(session, member)

@@ -67,7 +67,7 @@ async def _page(
     request: Page, venue: Venue, *, refusal: Refusal | None = None, form: Form | None = None
 ) -> Response[str]:
     member = signed_in(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         payments = await phone_bill.payments(session, member)
     return page(
         request,

@@ -40,7 +40,7 @@ SIMPLE = frozenset(
 async def place(request: Page, venue: Venue, symbol: FromPath[str]) -> Response[Any]:
     """Place the ticket's order, or fill the ticket in by one of its buttons. Sent twice it places one order."""
     member, form, now = signed_in(request), await read(request), datetime.now(UTC)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         view = await views.instrument(session, symbol, now)
     form = _narrowed(form)
     ticket = typed(form, view, now, _mode(form))
@@ -145,7 +145,7 @@ async def _spare_lots(venue: Venue, member: Member, view: InstrumentView, line_i
     ]
     if found and all(bucket is None for _, bucket in found):
         raise Unavailable("Your carrier does not answer just now. Enter an amount, or try again in a moment.")
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         known = await rooms(session, {line.id: line.carrier for line, _ in found}, datetime.now(UTC))
     fitting = [
         most_lots(view, line, bucket.remaining_mb, known[line.id])

@@ -37,7 +37,7 @@ async def download(venue: Venue) -> Response[str]:
 
 async def _last_days(venue: Venue) -> list[IndexDay]:
     today = datetime.now(UTC).astimezone(SHANGHAI).date()
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         return await price_index.read(session, None, today - timedelta(days=DAYS), today)
 
 

@@ -33,7 +33,7 @@ async def _page(
     request: Page, venue: Venue, *, status: int = 200, errors: dict[str, str] | None = None, done: str = ""
 ) -> Response[str]:
     officer = signed_in_officer(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         events = [] if officer.carrier else await provider_events.parked(session)
     return page(
         request,

@@ -132,7 +132,7 @@ async def decide(request: Page, venue: Venue, adjustment_id: FromPath[int]) -> R
 async def _index(request: Page, venue: Venue, *, status: int = 200, typed: Typed | None = None) -> Response[str]:
     officer, asked = signed_in_officer(request), queried(request)
     state, cause = asked.text("status") or "open", asked.text("cause")
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         desk = await reconciliation.desk(session, officer, status="" if state == "all" else state, cause=cause)
     return page(
         request,
@@ -153,7 +153,7 @@ async def _break(
     request: Page, venue: Venue, break_id: int, *, status: int = 200, typed: Typed | None = None
 ) -> Response[str]:
     officer = signed_in_officer(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         row, adjustments = await reconciliation.break_of(session, officer, break_id)
     return page(
         request,

@@ -109,7 +109,7 @@ async def _deletion(
     request: Page, venue: Venue, *, status: int = 200, errors: dict[str, str] | None = None
 ) -> Response[str]:
     """What deleting means, or what has to end before."""
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await erasing.reasons_to_stay(session, signed_in(request).party_id)
     reasons = [REASONS_TO_STAY[name] for name in found]
     return page(request, "delete_account.html", status=status, reasons=reasons, errors=errors or {})
@@ -125,7 +125,7 @@ async def _page(
     exporting: dict[str, str] | None = None,
 ) -> Response[str]:
     member = signed_in(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         known = await trust.trust_of(session, venue.settings, member)
         own = await passkeys.passkeys(session, member)
     return page(

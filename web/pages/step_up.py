@@ -88,7 +88,7 @@ def proved(request: Page, proof: Proof) -> Response[Any]:
 
 async def _page(request: Page, venue: Venue, member: Member, proof: Proof, *, status: int = 200) -> Response[Any]:
     number = await step_up.masked_line(venue, member)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         has_passkey = await passkeys.has_passkey(session, member)
     return page(
         request,

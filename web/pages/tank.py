@@ -80,7 +80,7 @@ async def _page(
     member, now = signed_in(request), datetime.now(UTC)
     lines = await parties.lines(venue, member)
     carriers = sorted({line.carrier for line in lines})
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         levels = await tank_views.levels(session, carriers, now)
         taken = await tank_views.taken(session, member.party_id, now)
         given = await tank_views.given(session, member.party_id, SHOWN)

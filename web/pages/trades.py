@@ -49,7 +49,7 @@ class Filter:
 @get("/trades", guards=[requires_member])
 async def index(request: Page, venue: Venue) -> Response[str]:
     chosen, member = Filter.of(queried(request)), signed_in(request)
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         found = await views.trades(
             session,
             member.party_id,
@@ -80,7 +80,7 @@ async def show(request: Page, venue: Venue, name: FromPath[str]) -> Response[str
     member, trade_id = signed_in(request), number_of(name, "trd")
     if trade_id is None:
         raise NotFound("You have no such trade.")
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         trade = await views.trade(session, member.party_id, trade_id)
         late = (await escalation.of_subjects(session, "delivery", [trade_id])).get(trade_id)
         reopened = (await reopening.of_trades(session, [trade_id])).get(trade_id, [])

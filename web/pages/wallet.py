@@ -85,7 +85,7 @@ async def _page(
 ) -> Response[str]:
     member, form = signed_in(request), queried(request)
     before = number_of(form.text("before"), "entry")
-    async with venue.sessions() as session:
+    async with venue.reads() as session:
         entries = await wallet.statement(session, member, before, A_PAGE + 1)
         moves = await views.money_moves(session, member.party_id, MOVES)
         refundable = await part_refunds.refundable(session, member.party_id, REFUNDABLE)
