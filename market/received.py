@@ -40,7 +40,7 @@ async def _suspend(session: AsyncSession, line: LineRow, now: datetime) -> None:
     values = {"line_id": line.id, "month": since.date(), "quantity_mb": int(quantity_mb), "restored_at": None}
     again = insert(ReceivedSuspensionRow).values(values)
     await session.execute(again.on_conflict_do_update(index_elements=["line_id", "month"], set_=values))
-    await tell(session, line.party_id, "received_suspended", "/usage", quantity_mb=int(quantity_mb))
+    await tell(session, line.party_id, "received_suspended", "/", quantity_mb=int(quantity_mb))
 
 
 async def _restore(session: AsyncSession, line: LineRow, now: datetime) -> None:
@@ -57,4 +57,4 @@ async def _restore(session: AsyncSession, line: LineRow, now: datetime) -> None:
     )
     quantity_mb = await session.scalar(suspended)
     if quantity_mb is not None:
-        await tell(session, line.party_id, "received_restored", "/usage", quantity_mb=quantity_mb)
+        await tell(session, line.party_id, "received_restored", "/", quantity_mb=quantity_mb)

@@ -29,6 +29,8 @@ BEHIND = timedelta(minutes=2)
 FIRST_BEHIND = timedelta(days=1)
 TEXTS_A_DAY = 5
 TEXTS_AT_ONCE = 50
+ALWAYS = ("bank_changed",)
+"""What is about the safety of money is texted to everybody, at any hour."""
 STALE = timedelta(hours=24)
 """What could not be texted for so long is not texted any more."""
 
@@ -61,7 +63,8 @@ async def tell_of_trades(venue: Venue, since: datetime, until: datetime) -> int:
 # The hours are the carriers' clock; a text that waits for the end of the quiet ones keeps nobody else's waiting.
 _TEXTS = text("""
 with due as (
-    select notice.id, notice.kind, notice.facts, notice.at > :stale and coalesce(setting.texts, false) as wanted,
+    select notice.id, notice.kind, notice.facts,
+        notice.at > :stale and (coalesce(setting.texts, false) or notice.kind = any(:always)) as wanted,
         row_number() over (partition by notice.party_id order by notice.id) + (
             select count(*) from notice sent
             where sent.party_id = notice.party_id and sent.text_state = 'sent' and sent.at > :yesterday
@@ -72,12 +75,13 @@ with due as (
         select carrier, number_sealed from line
         where line.party_id = notice.party_id and state = 'active' and verified_at is not null order by id limit 1
     ) line on true
-    where not coalesce(setting.texts, false) or notice.at <= :stale or not case
+    where not coalesce(setting.texts, false) or notice.at <= :stale or notice.kind = any(:always) or not case
         when quiet_from <= quiet_until then :hour >= quiet_from and :hour < quiet_until
         else :hour >= quiet_from or :hour < quiet_until end
     order by notice.id limit :limit
 )
-update notice set text_state = case when wanted and carrier is not null and of_the_day <= :most then 'sent'
+update notice set text_state = case
+    when wanted and carrier is not null and (of_the_day <= :most or notice.kind = any(:always)) then 'sent'
     else 'dropped' end
 from due where due.id = notice.id
 returning notice.id, due.kind, due.facts, due.carrier, due.number_sealed, due.locale, notice.text_state
@@ -91,7 +95,7 @@ async def send_texts(venue: Venue, words: Words, now: datetime) -> int:
     """
     values = {
         "stale": now - STALE, "yesterday": now - timedelta(days=1), "hour": now.astimezone(SHANGHAI).hour,
-        "limit": TEXTS_AT_ONCE, "most": TEXTS_A_DAY,
+        "limit": TEXTS_AT_ONCE, "most": TEXTS_A_DAY, "always": list(ALWAYS),
     }  # fmt: skip
     async with venue.sessions.begin() as session:
         rows = [row for row in await session.execute(_TEXTS, values) if row.text_state == "sent"]

@@ -103,7 +103,7 @@ def schedule() -> None:
     """Do what the clock asks for: openings, expiries, reconciliation, reports."""
     settings = _settings()
     from market.schedule import main as serve
-    from web.pages.notice_words import notice_words
+    from web.notice_words import notice_words
 
     serve(settings, notice_words)
 

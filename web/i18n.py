@@ -4,7 +4,7 @@ import gettext
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,6 +22,8 @@ CATALOGUES = Path(__file__).parent / "locale"
 CLOCK = ZoneInfo("Asia/Shanghai")
 """Expiry and month end are the carriers' time, so every time is shown in it."""
 MB_PER_GB = 1000
+FORMATTED = 4_096
+"""Babel takes some fifty microseconds for a figure, and pages show the same ones again and again."""
 MINUS = "−"
 FAR_DAYS = 3_650
 """What ends later than this does not end, as far as anybody cares."""
@@ -77,12 +79,14 @@ def N_(message: str) -> str:  # noqa: N802 - the name by which extraction knows 
     return message
 
 
+@lru_cache(FORMATTED)
 def money(minor: int, currency: str, locale: str, *, signed: bool = False) -> str:
     """An amount of minor units with its currency; signed ones show a plus too."""
     text = format_currency(_major(abs(minor), currency), currency, locale=_known(locale))
     return _sign(minor, signed=signed) + text
 
 
+@lru_cache(FORMATTED)
 def amount(minor: int, currency: str, locale: str) -> str:
     """An amount without its currency, for columns that name it once."""
     digits = get_currency_precision(currency)
@@ -109,6 +113,7 @@ def minor_units(text: str, currency: str) -> int:
     return int((whole + decimals.ljust(digits, "0")) or "0")
 
 
+@lru_cache(FORMATTED)
 def data(mb: int, locale: str) -> str:
     """An amount of data: MB below one GB (1,000 MB), GB from there on, never rounded away."""
     if abs(mb) < MB_PER_GB:
@@ -116,34 +121,41 @@ def data(mb: int, locale: str) -> str:
     return f"{format_decimal(Decimal(mb) / MB_PER_GB, format='#,##0.###', locale=_known(locale))} GB"
 
 
+@lru_cache(FORMATTED)
 def number(value: int, locale: str) -> str:
     return format_decimal(value, locale=_known(locale))
 
 
+@lru_cache(FORMATTED)
 def percent(part: int, whole: int, locale: str, *, signed: bool = True) -> str:
     """The share of ``part`` in ``whole``, to a hundredth of a percent."""
     share = Decimal(part) / Decimal(whole)
     return _sign(part, signed=signed) + format_percent(abs(share), format="#,##0.00%", locale=_known(locale))
 
 
+@lru_cache(FORMATTED)
 def day(at: datetime, locale: str) -> str:
     return format_date(at.astimezone(CLOCK), format="medium", locale=_known(locale))
 
 
+@lru_cache(FORMATTED)
 def month(at: datetime, locale: str) -> str:
     """The month that ends with this moment or holds it: an expiry at midnight belongs to the month before."""
     inside = (at - timedelta(seconds=1)).astimezone(CLOCK)
     return format_date(inside, format="yyyy年M月" if locale == "zh_CN" else "MMM yyyy", locale=_known(locale))
 
 
+@lru_cache(FORMATTED)
 def moment(at: datetime, locale: str) -> str:
     return _dated(at, "HH:mm:ss", locale)
 
 
+@lru_cache(FORMATTED)
 def minute(at: datetime, locale: str) -> str:
     return _dated(at, "HH:mm", locale)
 
 
+@lru_cache(FORMATTED)
 def clock(at: datetime, locale: str) -> str:
     return format_time(at.astimezone(CLOCK), format="HH:mm:ss", locale=_known(locale))
 

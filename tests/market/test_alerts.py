@@ -156,6 +156,17 @@ async def test_texts_wait_for_the_end_of_the_quiet_hours_and_are_sent_once(town:
     assert (await town.texts_to(number)).count("usage 1 zh_CN") == 1
 
 
+async def test_what_is_about_the_safety_of_money_is_texted_to_everybody_at_any_hour(town: Town) -> None:
+    number = await town.line()
+    member = await town.enter(number)
+    async with town.venue.sessions.begin() as session:
+        await tell(session, member.party_id, "bank_changed", texted=True, n=1)
+
+    await telling.send_texts(town.venue, words, datetime.now(UTC))
+
+    assert (await town.texts_to(number)).count("bank_changed 1 zh_CN") == 1
+
+
 async def test_who_wants_no_texts_gets_none_and_nobody_more_than_five_a_day(town: Town) -> None:
     silent, loud = await town.line(), await town.line()
     members = [await town.enter(silent), await town.enter(loud)]

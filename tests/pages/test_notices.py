@@ -4,12 +4,24 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from litestar import Litestar
 
 from market import notices
 from tests.pages.conftest import Browser
+from web.notice_words import NOTICES, notice_words
 
 PAGE = "/notices"
+
+
+@pytest.mark.parametrize("kind", NOTICES)
+@pytest.mark.parametrize("locale", ["en", "zh_CN"])
+def test_every_kind_of_notice_is_a_sentence_whatever_else_is_known(kind: str, locale: str) -> None:
+    wanted = re.findall(r"%\((\w+)\)s", NOTICES[kind])
+    facts = {name: "2026-11-30T16:00:00+00:00" if name.endswith("_at") else 1_000 for name in wanted}
+    sentence = notice_words(kind, {**facts, "of_something_else_at": None}, locale)
+    assert "%(" not in sentence
+    assert "None" not in sentence
 
 
 async def told(app: Litestar, party_id: int, count: int = 1, **more: Any) -> None:

@@ -127,20 +127,20 @@ async def _keys(at: Stack) -> list[str]:
 
 
 @contextmanager
-def serving(at: Stack, port: int) -> Iterator[None]:
-    """The web and the engine as they are run in earnest, each a process of its own."""
+def serving(at: Stack, *ports: int) -> Iterator[None]:
+    """The engine, and a web at each port, as they are run in earnest: each a process of its own."""
     environment = os.environ | {
         "SURPLUSFLOW_ENVIRONMENT": "demo",
         "SURPLUSFLOW_DATABASE_URL": at.database_url,
         "SURPLUSFLOW_REDIS_URL": at.redis_url,
         "SURPLUSFLOW_SECRET_KEY": secrets.token_urlsafe(48),
-        "SURPLUSFLOW_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "SURPLUSFLOW_PUBLIC_URL": f"http://127.0.0.1:{ports[0]}",
         "SURPLUSFLOW_CARRIERS": '[[carrier]]\ncode="CMCC"\nname_zh="移动"\nname_en="China Mobile"\n'
         'base_url="http://127.0.0.1:9/cmcc"\ncredential="none"\n',
         "SURPLUSFLOW_STRIPE_API_KEY": "sk_test_sim",
         "SURPLUSFLOW_STRIPE_WEBHOOK_SECRET": "whsec_bench",
     }
-    commands = (["web", "--port", str(port)], ["engine", "--shard", "0/1"])
+    commands = [*(["web", "--port", str(port)] for port in ports), ["engine", "--shard", "0/1"]]
     running = [
         subprocess.Popen(  # noqa: S603 - our own programs
             [sys.executable, "-m", "web.cli", *command],

@@ -21,6 +21,8 @@ from web.edge.sessions import MEMBER_SECONDS, begin_in_redis
 from web.embedded import free_port
 
 PATHS = ("/", "/market", "/instruments/COIN", "/orders", "/wallet")
+PROCESSES = 2
+"""Of the web, as a machine with two cores would run them."""
 READERS = 40
 CONNECTIONS = 32
 RATE = 200
@@ -44,13 +46,14 @@ SHIFTED = """() => new Promise((done) => {
 async def run() -> tuple[dict[str, Any], dict[str, float]]:
     """Ask for the pages at an even rate, whether or not answers come; then look at the first page with a browser."""
     async with stack() as at:
-        port = free_port()
+        ports = [free_port() for _ in range(PROCESSES)]
         cookies = await _signed_in(at)
-        with serving(at, port):
-            await ready(port)
-            await _open_loop(port, cookies, RATE, WARM_SECONDS)
-            seen = await _open_loop(port, cookies, RATE, SECONDS)
-            looked = await _look(f"http://127.0.0.1:{port}/", cookies[0])
+        with serving(at, *ports):
+            for port in ports:
+                await ready(port)
+            await _open_loop(ports, cookies, RATE, WARM_SECONDS)
+            seen = await _open_loop(ports, cookies, RATE, SECONDS)
+            looked = await _look(f"http://127.0.0.1:{ports[0]}/", cookies[0])
     waits = sorted(each.wait_ns for each in seen)
     figures: dict[str, Any] = {
         "pages_per_second": RATE,
@@ -90,7 +93,7 @@ async def _signed_in(at: Stack) -> list[str]:
     return ids
 
 
-async def _open_loop(port: int, cookies: Sequence[str], rate: int, seconds: int) -> list[Seen]:
+async def _open_loop(ports: Sequence[int], cookies: Sequence[str], rate: int, seconds: int) -> list[Seen]:
     asked: Iterator[tuple[int, tuple[str, str]]] = enumerate(
         zip(itertools.cycle(PATHS), itertools.cycle(cookies), strict=False)
     )
@@ -108,7 +111,7 @@ async def _open_loop(port: int, cookies: Sequence[str], rate: int, seconds: int)
 
     async with AsyncExitStack() as open_ones:
         clients = []
-        for _ in range(CONNECTIONS):
+        for _, port in zip(range(CONNECTIONS), itertools.cycle(ports), strict=False):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             open_ones.callback(writer.close)
             clients.append(client(reader, writer))

@@ -18,9 +18,9 @@ from market.refusals import NotSignedIn
 from web import i18n
 from web.edge.compression import SMALL, accepts_gzip, gzipped
 from web.edge.sessions import signed_in, signed_in_officer, unread_notices
+from web.notice_words import notice_words
 from web.pages import words
 from web.pages.giving_words import OBSTACLES
-from web.pages.notice_words import notice_words
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 THEMES = ("auto", "light", "dark")

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from web import i18n
-from web.i18n import N_
-from web.pages.words import word
+from web.i18n import N_, translated
 
 CURRENCY = "CNY"
 
@@ -70,8 +69,8 @@ NOTICES = {
 
 def notice_words(kind: str, facts: Mapping[str, object], locale: str) -> str:
     """A notice as a sentence."""
-    said = {name: _fact(name, value, locale) for name, value in facts.items()}
-    return word(NOTICES, kind, locale) % said
+    said = {name: _fact(name, value, locale) for name, value in facts.items() if value is not None}
+    return translated(locale, NOTICES[kind]) % said if kind in NOTICES else kind
 
 
 def _fact(name: str, value: object, locale: str) -> str:
