@@ -1,7 +1,6 @@
 """The database: its engine, its sessions, and its migrations."""
 
 from pathlib import Path
-
 from typing import Any
 
 from sqlalchemy import event

@@ -193,7 +193,8 @@ def _write_details(out: _Writer, report: Report, entry: Entry, amount: str) -> N
         "carrier": row.carrier_reference,
         **{f"payment_{number}": each for number, each in enumerate((row.payment_reference or "").split(), start=1)},
     }
-    held = {name: value for name, value in references.items() if value}
+    printable = {name: _printable(value or "").strip() for name, value in references.items()}
+    held = {name: value for name, value in printable.items() if value}
     with out.within("Refs"):
         out.text("EndToEndId", _reference(row.id))
         for name, value in held.items():
@@ -234,8 +235,11 @@ def _reference(text: str) -> str:
 
 def _printable(text: str) -> str:
     """Without what XML cannot hold, escaped or not."""
-    return "".join(each for each in text if each in "\t\n\r" or (each >= " " and not "\ud800" <= each <= "\udfff"
-                                                                 and each not in "\ufffe\uffff"))  # fmt: skip
+    return "".join(
+        each
+        for each in text
+        if each in "\t\n\r" or (each >= " " and not "\ud800" <= each <= "\udfff" and each not in "\ufffe\uffff")
+    )
 
 
 def _major(report: Report, minor: int) -> str:

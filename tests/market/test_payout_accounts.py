@@ -50,7 +50,8 @@ async def test_a_bank_that_changed_is_noticed_at_the_next_withdrawal_even_withou
             await wallet.withdraw(town.venue, member, 1_000, a_key())
         assert refused.value.code == "bank_changed"
 
-    assert await town.value("select count(*) from notice where kind = 'bank_changed'") == 1
+    told = "select count(*) from notice where kind = 'bank_changed' and party_id = :id"
+    assert await town.value(told, id=member.party_id) == 1
     async with town.venue.sessions.begin() as session:
         await session.execute(text("update payout_account set quiet_until = now()"))
     assert (await wallet.withdraw(town.venue, member, 1_000, a_key())).status == "requested"

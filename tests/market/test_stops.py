@@ -37,7 +37,7 @@ async def a_seller(town: Town) -> tuple[Member, Placed]:
 
 
 async def market_of(town: Town, carrier: str = "CMCC") -> tuple[str, str | None]:
-    query = """select state, stopped_by from instrument join asset on asset.id = asset_id where carrier = :carrier"""
+    query = "select state, stopped_by from instrument where symbol = :carrier || '-CN-3001'"
     (row,) = await town.rows(query, carrier=carrier)
     return row.state, row.stopped_by
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import stripe
 
-from settlement.payments import errors, port
+from settlement.payments import calling, errors
 from settlement.payments.classification import CODES, DECLINED, KINDS, REFUSED, UNAUTHORISED, UNKNOWN
 from settlement.payments.errors import (
     PaymentDeclined,
@@ -172,7 +172,7 @@ async def test_a_broken_connection_leaves_the_outcome_unknown(
 async def test_a_dripping_answer_ends_at_the_longest_call(
     server: ScriptedServer, scripted: Payments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(port, "PAUSE_SECONDS", -1)
+    monkeypatch.setattr(calling, "PAUSE_SECONDS", -1)
     server.behaviour = "drip"
 
     with pytest.raises(PaymentUnknown) as unknown:

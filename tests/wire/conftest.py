@@ -88,6 +88,8 @@ async def billing_calls(sim: CarrierProcess) -> AsyncIterator[Recorder]:
             await call("find_refund", billing.find_refund(made.id, an_id()))
             other = await billing.prepare(payer, 100, "CNY", an_id())
             await call("cancel", billing.cancel(other.id, payer))
+            await call("refunds", billing.refunds(made.id))
+            await call("listed", _all(billing.listed(began, datetime.now(UTC))))
         yield recorder
 
 
