@@ -14,7 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from market.settings import Settings
 from market.venue import Venue, open_venue
-from web import carrier_callbacks, health, live, metrics, pages, receipt_keys, webhooks
+from web import carrier_callbacks, health, live, live_list, metrics, pages, receipt_keys, webhooks
 from web.api.door import KnownKeys
 from web.api.routing import router as api
 from web.docs import openapi_config
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> Litestar:
     files = StaticFiles()
     app = Litestar(
         route_handlers=[
-            page_router(settings, hosts, [*pages.routes, *live.routes]),
+            page_router(settings, hosts, [*pages.routes, *live.routes, *live_list.routes]),
             api,
             *webhooks.routes,
             *carrier_callbacks.routes,

@@ -77,6 +77,23 @@ async def test_no_page_of_the_market_scrolls_sideways(
         assert await person.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_the_list_follows_the_market_by_itself(
+    browser: Browser, market: Running, viewport: dict[str, int]
+) -> None:
+    watcher = await arrive(browser, market, viewport=viewport)
+    await watcher.open("/market")
+    row = watcher.page.get_by_test_id("instrument-COIN")
+    seller = await at(browser, market, SELLER[2], COIN, DESKTOP)
+
+    order = await seller.place("sell", lots=1, price="1.13")
+    await expect(row).to_contain_text("1.13", timeout=10_000)
+    await cancelled(seller, order)
+    await expect(row).not_to_contain_text("1.13", timeout=10_000)
+    await watcher.context.close()
+    await seller.context.close()
+
+
 async def test_the_list_is_filtered_while_one_chooses(browser: Browser, market: Running) -> None:
     person = await arrive(browser, market, viewport=PHONE)
     await person.open("/market")

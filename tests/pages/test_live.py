@@ -19,10 +19,11 @@ from market.parties import Member, member
 from tests.pages.conftest import Browser
 from tests.web.making import Market as MarketOfTests
 from tests.web.making import a_key
-from web import live, live_market
+from web import live, live_list, live_market
 from web.hub import Hub, Subject
 from web.live import _Reader
 from web.live_market import Market, message, partial
+from web.pages.market import Listing
 from web.pages.rendering import render
 
 SECONDS = 5.0
@@ -385,3 +386,26 @@ def test_a_message_has_no_line_that_ends_it_early() -> None:
     assert message("one\n\ntwo\r\nthree") == b"data: one\r\ndata: two\r\ndata: three\r\n\r\n"
     assert message("x", event="e", name="7") == b"id: 7\r\nevent: e\r\ndata: x\r\n\r\n"
     assert partial("a", "b") == '<hx-partial hx-target="#a" hx-swap="innerMorph">b</hx-partial>\n'
+
+
+async def test_the_list_says_so_when_something_in_it_has_moved_and_when_the_server_drains(
+    page_app: Litestar, hub: Hub, drain: asyncio.Event, signed_in: Callable[..., Any]
+) -> None:
+    browser: Browser = await signed_in()
+    state = SimpleNamespace(drain=drain, static=page_app.state.static)
+    request = SimpleNamespace(app=SimpleNamespace(state=state), headers={}, cookies={}, scope={"state": {}})
+    followed = Listing()
+    frames = live_list.Reader(request, page_app.state.venue, None, followed).frames(hub)  # type: ignore[arg-type]
+    stream = Stream(frames)
+    assert await stream.next() == live.BEAT.decode()
+    assert followed.readers == 1
+
+    (coin,) = [each for each in followed.shown if each.symbol == "COIN"]
+    better = (coin.best_bid or coin.floor_minor) + coin.tick_minor
+    await browser.get(f"/instruments/COIN?side=buy&price={better / 100:.2f}&mode=pro")
+    await browser.send("/instruments/COIN", lots="1")
+
+    assert await stream.next() == live_list.MOVED.decode()
+    drain.set()
+    assert (await stream.rest())[-1] == live.FAREWELL.decode()
+    assert followed.readers == 0

@@ -28,6 +28,7 @@ class For(Enum):
 ACCESS = {
     ("GET", "/"): For.ANYONE,
     ("GET", "/market"): For.ANYONE,
+    ("GET", "/market/stream"): For.ANYONE,
     ("GET", "/data"): For.MEMBERS,
     ("POST", "/sell-spare"): For.MEMBERS,
     ("POST", "/sell-spare/undo"): For.MEMBERS,

@@ -33,6 +33,8 @@ class Listing:
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     courses: dict[int, tuple[int, ...]] = field(default_factory=dict)
     courses_read_at: float = 0.0
+    readers: int = 0
+    """How many pages follow it."""
 
     async def read(self, venue: Venue) -> list[InstrumentView]:
         async with self.reading:
