@@ -124,6 +124,27 @@ async def test_the_keyboard_alone_places_an_order_and_cancels_it(browser: Browse
     await expect(mine).to_have_count(0)
 
 
+async def test_the_keyboard_alone_sells_buys_and_follows_the_delivery(browser: Browser, market: Running) -> None:
+    seller = await at(browser, market, SELLER[2], f"{COIN}?side=sell&price=1.12", DESKTOP)
+    buyer = await at(browser, market, BUYER[2], f"{COIN}?side=buy&price=1.12", DESKTOP)
+    for person in (seller, buyer):
+        await tab_to(person.page, "#ticket-amount")
+        await person.page.keyboard.type("100")
+        await person.page.keyboard.press("Enter")
+        await expect(person.page.get_by_test_id("placed")).to_be_visible()
+
+    await tab_to(buyer.page, '[data-testid=placed] a[href="/trades"]')
+    await buyer.page.keyboard.press("Enter")
+    await buyer.page.wait_for_url("**/trades")
+    await tab_to(buyer.page, "[data-testid=trade-row] a")
+    await buyer.page.keyboard.press("Enter")
+
+    tracker = buyer.page.get_by_test_id("tracker")
+    await expect(tracker).to_have_attribute("data-state", "settled", timeout=30_000)
+    await seller.context.close()
+    await buyer.context.close()
+
+
 @pytest.mark.parametrize("viewport", VIEWPORTS)
 async def test_without_script_an_order_is_placed_and_cancelled(
     browser: Browser, market: Running, viewport: dict[str, int]
