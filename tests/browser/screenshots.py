@@ -30,7 +30,7 @@ from web.pages.styleguide import LONG_NAME
 
 ALL = Path("test-results/screenshots")
 SHOWN = Path("docs/images")
-README = ("market-phone-light", "instrument-desktop-light", "trade-phone-light", "officer-desktop-light")
+README = ("home-phone-light", "instrument-desktop-light", "trade-phone-light", "officer-desktop-light")
 SIZES = {"phone": PHONE, "desktop": DESKTOP}
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LANGUAGES = {"en": "en-GB", "zh": "zh-CN"}

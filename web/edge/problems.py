@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from asyncpg import InternalClientError
 from litestar.enums import ParamType
 from litestar.exceptions import HTTPException, ValidationException
 from redis.exceptions import RedisError
@@ -116,7 +117,9 @@ def _down(_: Exception) -> Problem:
 
 def _of_the_database(error: DBAPIError) -> Problem:
     state = str(getattr(error.orig, "sqlstate", ""))
-    if error.connection_invalidated or state.startswith(PASSING):
+    # A server that goes away between two statements leaves the driver in a state that it finds impossible.
+    is_torn = error.orig is not None and isinstance(error.orig.__cause__, InternalClientError)
+    if error.connection_invalidated or is_torn or state.startswith(PASSING):
         return _down(error)
     if state.startswith(BAD_VALUES):
         return Problem(400, "bad_input", "A value cannot be stored.")
