@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import asyncpg
+import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,6 +12,12 @@ from web.edge.problems import problem_of
 
 END_ALL = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = $1"
 ROUNDS = 30
+
+
+@pytest.mark.parametrize("refused", [asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError])
+def test_a_server_that_starts_or_is_full_is_an_outage(refused: type[asyncpg.PostgresError]) -> None:
+    assert problem_of(refused("not now")).status == 503
+    assert problem_of(asyncpg.UndefinedTableError("a mistake of ours")).status == 500
 
 
 async def test_a_connection_that_the_server_ends_is_an_outage_for_one_request_alone(

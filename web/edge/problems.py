@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from asyncpg import InternalClientError
+from asyncpg import InternalClientError, PostgresError
 from litestar.enums import ParamType
 from litestar.exceptions import HTTPException, ValidationException
 from redis.exceptions import RedisError
@@ -97,6 +97,8 @@ def problem_of(error: Exception) -> Problem:
             return tell(error)
     if isinstance(error, DBAPIError):
         return _of_the_database(error)
+    if isinstance(error, PostgresError):  # so the driver refuses a new connection, while the server starts or stops
+        return _down(error) if str(error.sqlstate).startswith(PASSING) else OURS
     return OURS
 
 
