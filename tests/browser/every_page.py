@@ -62,7 +62,6 @@ PAGES: dict[str, tuple[Role, str]] = {
 
 NOT_PAGES = {
     "/price-index.csv",
-    "/market/stream",
     "/instruments/{symbol}/quote",
     "/instruments/{symbol}/candles",
     "/trades/{name}/receipt",
