@@ -66,7 +66,7 @@ async def town(market: Running, browser: Browser) -> Town:
         "officer": await _officer(browser, market),
     }
     today = f"{datetime.now(SHANGHAI).date()}"
-    return Town(market, states, {"symbol": symbol, "trade": trade, "case": case, "gift": gift, "today": today})
+    return Town(market, states, {"symbol": "COIN", "trade": trade, "case": case, "gift": gift, "today": today})
 
 
 async def _open_a_case(buyer: Person) -> str:
