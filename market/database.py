@@ -10,8 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 MIGRATIONS = Path(__file__).parent / "migrations"
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
-IDLE_TIMEOUT_MS = 30_000
-"""A process that was stopped inside a transaction loses it by then, and its locks keep nobody waiting any longer."""
+TRANSACTION_TIMEOUT_MS = 30_000
+"""A process that was stopped inside a transaction loses it by then, and its locks keep nobody waiting any longer.
+
+The server's time-out of idle transactions would not do: one that waits for the rest of a query's messages is active.
+"""
 
 
 def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
@@ -19,7 +22,7 @@ def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
     limits = {
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "lock_timeout": LOCK_TIMEOUT_MS,
-        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+        "transaction_timeout": TRANSACTION_TIMEOUT_MS,
     }
     engine = create_async_engine(
         database_url,

@@ -31,7 +31,7 @@ Form = Literal["csv", "xlsx", "pdf", "json", "camt053"]
 LINES = {"csv": write_csv, "json": write_json, "camt053": write_camt053}
 """The forms that are text."""
 LONGEST_DAYS = 366
-STATEMENT_TIMEOUT = "10min"
+LONGEST_READ = "10min"
 
 __all__ = ["Form", "main", "save", "settlement_report", "write", "write_csv", "write_json", "write_xlsx"]
 
@@ -118,7 +118,8 @@ async def _collect(venue: Venue, report: Report) -> str:
     async with venue.engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         async with AsyncSession(connection) as session:
-            await session.execute(text(f"set local statement_timeout = '{STATEMENT_TIMEOUT}'"))
+            for limit in ("statement_timeout", "transaction_timeout"):
+                await session.execute(text(f"set local {limit} = '{LONGEST_READ}'"))
             installation = await mark(session)
             await collect(session, report, installation)
     return installation

@@ -29,8 +29,6 @@ from web.pages.rendering import Page, locale_of, render
 
 logger = structlog.get_logger("surplusflow.live")
 
-MOVED = b"event: moved\r\ndata:\r\n\r\n"
-
 
 @get("/market/stream")
 async def list_stream(request: Page, venue: Venue) -> Response[bytes] | Stream:
@@ -80,7 +78,8 @@ class Reader:
 
     async def _changes(self, hub: Hub, party: Subject | None) -> AsyncIterator[bytes]:
         ends_at, losses = time.monotonic() + LIFE_SECONDS, hub.losses
-        told, shown, spoke_at = 0, await self.listing.read(self.venue), time.monotonic()
+        known = self.request.headers.get("last-event-id") or self.request.query_params.get("mark", "")
+        told, shown, spoke_at = 0, known, time.monotonic()
         yield BEAT
         while time.monotonic() < ends_at and not self.drain.is_set() and (party is None or hub.losses == losses):
             self.wake.clear()
@@ -88,10 +87,10 @@ class Reader:
             if party is not None and party.version != told:
                 told = party.version
                 parts += await self._bell()
-            rows = await self.listing.read(self.venue)
-            if rows != shown:
-                shown = rows
-                parts += MOVED
+            await self.listing.read(self.venue)
+            if self.listing.mark != shown:
+                shown = self.listing.mark
+                parts += message(shown, event="moved", name=shown)
             if not parts and time.monotonic() - spoke_at > BEAT_SECONDS:
                 parts = BEAT
             if parts:

@@ -256,7 +256,7 @@ class Desk:
         if account is None or account.party_id != command.party_id or account.asset_id != asset_id:
             raise NotTaken("unknown_account", "There is no such account for this order.")
         if account.available - taken < need:
-            raise _not_enough(side, account.available - taken, need)
+            raise _not_enough(instrument, side, account.available - taken, need)
         if len(self.orders_of.get(command.party_id, ())) + orders >= MAXIMUM_OPEN_ORDERS:
             raise NotTaken("too_many_orders", f"You have {MAXIMUM_OPEN_ORDERS} open orders. Cancel some first.")
         return need
@@ -473,7 +473,7 @@ class Desk:
         more = _worth(instrument, record.side, command.price_minor, open_after) - before
         account = self.accounts[record.account_id]
         if account.available < more:
-            raise _not_enough(record.side, account.available, more)
+            raise _not_enough(instrument, record.side, account.available, more)
 
         amendment = instrument.book.amend(
             record.id, price=command.price_minor, quantity=command.quantity, priority=self._command
@@ -778,7 +778,9 @@ def _refused(command: Command, code: str, detail: str) -> Answer:
     return Answer(command.key, command.party_id, accepted=False, code=code, detail=detail)
 
 
-def _not_enough(side: Side, available: int, need: int) -> NotTaken:
+def _not_enough(instrument: Instrument, side: Side, available: int, need: int) -> NotTaken:
     if side is BUY:
         return NotTaken("insufficient_money", f"This needs {need} minor units and {available} are available.")
-    return NotTaken("insufficient_data", f"This needs {need} units and {available} are available.")
+    if instrument.carrier is None:
+        return NotTaken("insufficient_data", f"This needs {need} coins and {available} are available.")
+    return NotTaken("insufficient_data", f"This needs {need} MB and {available} MB are available.")

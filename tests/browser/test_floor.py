@@ -1,11 +1,12 @@
 """The pages of the market in a real browser: two people at once, the keyboard alone, and no script at all."""
 
+import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 from redis.asyncio import Redis
 
 from market.demo.catalogue import month_ends
@@ -94,6 +95,22 @@ async def test_the_list_follows_the_market_by_itself(
     await seller.context.close()
 
 
+async def test_a_page_whose_programs_come_slowly_is_live_all_the_same(browser: Browser, market: Running) -> None:
+    """Each is held back in turn: whichever comes last, the page follows its stream."""
+    for slow in ("htmx-", "hx-sse-", "live.js"):
+        person = await arrive(browser, market, viewport=PHONE, service_workers="block")
+
+        async def late(route: Route) -> None:
+            await asyncio.sleep(0.5)
+            await route.continue_()
+
+        await person.page.route(f"**/{slow}*", late)
+        async with person.page.expect_response("**/market/stream*") as answer:
+            await person.open("/market")
+        assert (await answer.value).ok
+        await person.context.close()
+
+
 async def test_the_list_is_filtered_while_one_chooses(browser: Browser, market: Running) -> None:
     person = await arrive(browser, market, viewport=PHONE)
     await person.open("/market")
@@ -153,8 +170,8 @@ async def test_without_script_an_order_is_placed_and_cancelled(
     page = person.page
     await page.goto(f"{market.web}{COIN}?side=sell&price=1.94")
 
-    await page.get_by_test_id("ticket-chip-5").click()
-    await expect(page.locator("#ticket-amount")).to_have_value("500")
+    await page.get_by_test_id("ticket-chip-1").click()
+    await expect(page.locator("#ticket-amount")).to_have_value("100")
     await page.get_by_test_id("ticket-submit-sell").click()
     order = await page.get_by_test_id("placed").get_attribute("data-order")
     await page.locator(f'#mine [data-order="{order}"]').get_by_test_id("cancel").click()

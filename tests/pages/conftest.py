@@ -43,6 +43,10 @@ class Fields(HTMLParser):
         elif tag == "input" and (found.get("type") not in {"radio", "checkbox"} or "checked" in found):
             self._form[found["name"]] = found.get("value", "")
 
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._form = {}
+
 
 @dataclass
 class Browser:

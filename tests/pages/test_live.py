@@ -23,6 +23,7 @@ from web import live, live_list, live_market
 from web.hub import Hub, Subject
 from web.live import _Reader
 from web.live_market import Market, message, partial
+from web.pages import market as market_pages
 from web.pages.market import Listing
 from web.pages.rendering import render
 
@@ -388,24 +389,70 @@ def test_a_message_has_no_line_that_ends_it_early() -> None:
     assert partial("a", "b") == '<hx-partial hx-target="#a" hx-swap="innerMorph">b</hx-partial>\n'
 
 
-async def test_the_list_says_so_when_something_in_it_has_moved_and_when_the_server_drains(
-    page_app: Litestar, hub: Hub, drain: asyncio.Event, signed_in: Callable[..., Any]
-) -> None:
-    browser: Browser = await signed_in()
-    state = SimpleNamespace(drain=drain, static=page_app.state.static)
-    request = SimpleNamespace(app=SimpleNamespace(state=state), headers={}, cookies={}, scope={"state": {}})
-    followed = Listing()
-    frames = live_list.Reader(request, page_app.state.venue, None, followed).frames(hub)  # type: ignore[arg-type]
-    stream = Stream(frames)
-    assert await stream.next() == live.BEAT.decode()
-    assert followed.readers == 1
+def list_reader(app: Litestar, drain: asyncio.Event, listing: Listing, mark: str, **headers: str) -> live_list.Reader:
+    """An open page of the list, which shows what has this mark."""
+    state = SimpleNamespace(drain=drain, static=app.state.static)
+    request = SimpleNamespace(
+        app=SimpleNamespace(state=state), headers=headers, cookies={}, scope={"state": {}}, query_params={"mark": mark}
+    )
+    return live_list.Reader(request, app.state.venue, None, listing)  # type: ignore[arg-type]
 
-    (coin,) = [each for each in followed.shown if each.symbol == "COIN"]
+
+async def a_better_bid(browser: Browser, listing: Listing) -> None:
+    (coin,) = [each for each in listing.shown if each.symbol == "COIN"]
     better = (coin.best_bid or coin.floor_minor) + coin.tick_minor
     await browser.get(f"/instruments/COIN?side=buy&price={better / 100:.2f}&mode=pro")
     await browser.send("/instruments/COIN", lots="1")
 
-    assert await stream.next() == live_list.MOVED.decode()
+
+async def test_the_list_says_so_when_something_in_it_has_moved_and_when_the_server_drains(
+    page_app: Litestar, hub: Hub, drain: asyncio.Event, signed_in: Callable[..., Any]
+) -> None:
+    browser: Browser = await signed_in()
+    followed = Listing()
+    await followed.read(page_app.state.venue)
+    stream = Stream(list_reader(page_app, drain, followed, followed.mark).frames(hub))
+    assert await stream.next() == live.BEAT.decode()
+    assert followed.readers == 1
+
+    await a_better_bid(browser, followed)
+
+    moved = await stream.next()
+    assert moved == message(followed.mark, event="moved", name=followed.mark).decode()
     drain.set()
     assert (await stream.rest())[-1] == live.FAREWELL.decode()
     assert followed.readers == 0
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_a_page_of_the_list_that_has_missed_a_move_is_told_at_once(
+    page_app: Litestar, hub: Hub, drain: asyncio.Event, *, comes_back: bool
+) -> None:
+    """Between the page and its stream, or between a stream and the next, the market goes on."""
+    followed = Listing()
+    await followed.read(page_app.state.venue)
+    marks = {"mark": "of-long-ago"} if not comes_back else {"mark": followed.mark, "last-event-id": "of-long-ago"}
+    frames = list_reader(page_app, drain, followed, **marks).frames(hub)
+    stream = Stream(frames)
+
+    assert await stream.next() == live.BEAT.decode()
+    assert "event: moved" in await stream.next()
+    await frames.aclose()  # type: ignore[attr-defined]
+
+
+async def test_who_has_heard_elsewhere_that_the_list_moved_is_not_given_the_former_one(
+    page_app: Litestar, signed_in: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_pages, "FRESH_SECONDS", 3600)
+    monkeypatch.setattr(market_pages, "AGAIN_SECONDS", 0)
+    browser: Browser = await signed_in()
+    held, venue = Listing(), page_app.state.venue
+    await held.read(venue)
+    former = held.mark
+
+    await a_better_bid(browser, held)
+
+    await held.read(venue)
+    assert held.mark == former, "everybody else shares the reading"
+    await held.read(venue, former)
+    assert held.mark != former

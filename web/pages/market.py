@@ -1,11 +1,13 @@
 """The market: what trades now, to search and to filter."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 
@@ -21,6 +23,8 @@ from web.pages.rendering import Page, locale_of, page
 from web.pages.words import CARRIERS, instrument_name
 
 FRESH_SECONDS = 2.0
+AGAIN_SECONDS = 0.2
+"""Another process may see sooner that the list has moved; who heard of it there is not given the former one here."""
 COURSE_SECONDS = 60.0
 
 
@@ -29,6 +33,8 @@ class Listing:
     """The instruments as last read. All visitors of one process share a reading for two seconds, courses for longer."""
 
     shown: list[InstrumentView] = field(default_factory=list)
+    mark: str = ""
+    """Of all that is shown, and nothing else: the same in every process, whenever it was read."""
     read_at: float = 0.0
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     courses: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -36,17 +42,20 @@ class Listing:
     readers: int = 0
     """How many pages follow it."""
 
-    async def read(self, venue: Venue) -> list[InstrumentView]:
+    async def read(self, venue: Venue, former: str = "") -> list[InstrumentView]:
+        """The instruments, anew when they are old, or are ``former``: what somebody has who was told that it moved."""
         async with self.reading:
-            if time.monotonic() - self.read_at > FRESH_SECONDS:
+            age = time.monotonic() - self.read_at
+            if age > FRESH_SECONDS or (former == self.mark and age > AGAIN_SECONDS):
                 async with venue.reads() as session:
                     self.shown = await views.instruments(session, datetime.now(UTC))
+                self.mark = hashlib.blake2b(msgspec.json.encode(self.shown), digest_size=8).hexdigest()
                 self.read_at = time.monotonic()
         return self.shown
 
-    async def rows(self, venue: Venue) -> list["Row"]:
+    async def rows(self, venue: Venue, former: str = "") -> list["Row"]:
         """Every instrument with what a list shows of it."""
-        instruments, now = await self.read(venue), datetime.now(UTC)
+        instruments, now = await self.read(venue, former), datetime.now(UTC)
         async with self.reading:
             if time.monotonic() - self.courses_read_at > COURSE_SECONDS:
                 async with venue.reads() as session:
@@ -104,13 +113,15 @@ def listing(request: Page) -> Listing:
 async def overview(request: Page, venue: Venue) -> Response[str]:
     form, locale = queried(request), locale_of(request)
     member = await present_member(request)
-    rows = await listing(request).rows(venue)
+    held = listing(request)
+    rows = await held.rows(venue, form.text("mark"))
     wanted = Wanted(*(form.text(name) for name in ("q", "carrier", "scope", "kind", "expiry")))
     expiries = {expiry_of(row.view): row.view.expires_at for row in rows if row.view.expires_at}
     return page(
         request,
         "market.html",
         block="markets",
+        mark=held.mark,
         groups=by_carrier(row for row in rows if wanted.takes(row.view, locale)),
         carriers=list(CARRIERS),
         expiries=dict(sorted(expiries.items())),

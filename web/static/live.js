@@ -27,6 +27,7 @@
     }, AGAIN_MS);
   }
 
+  if (document.getElementById("live")) timer = setTimeout(() => mark(true), SILENCE_MS);
   document.addEventListener("htmx:sse:after:connection", heard);
   document.addEventListener("htmx:sse:after:message", heard);
   document.addEventListener("htmx:sse:error", lost);

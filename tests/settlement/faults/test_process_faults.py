@@ -50,12 +50,12 @@ async def test_a_worker_that_was_stopped_past_its_claims_changes_nothing_when_it
     try:
         site.estate.sim.faults()
         await settle_once(site, trades)
-    finally:
         stalled.signal(signal.SIGCONT)
-    more = await site.estate.trade(5)
-    await settle_once(site, trades + more)
-    await stalled.kill()
-    await other.kill()
+        more = await site.estate.trade(5)
+        await settle_once(site, trades + more)
+    finally:
+        await stalled.kill()
+        await other.kill()
 
 
 async def test_carriers_that_are_away_are_left_alone_and_everything_settles_when_they_are_back(
