@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -85,7 +86,7 @@ async def test_killing_each_program_and_server_loses_and_doubles_nothing(
             await callers.hear(ANSWERS)
 
     await _judge(market, carriers, callers)
-    tally(kills=len(PROGRAMS), **in_flight, **_work(callers))
+    tally(kills=len(PROGRAMS), **in_flight, **_work(callers), **_mistakes(market))
     assert all(in_flight.values())
     assert callers.history.unknown
     assert not callers.statuses[500], callers.statuses
@@ -110,13 +111,20 @@ async def test_after_the_death_of_the_supervisor_a_new_start_finds_everything(
         for name, program in SERVERS.items():
             assert at_work(market.data_dir / name, program) == [running.run["pids"][name]]
         await _judge(running, carriers, callers)
-    tally(kills=1, requests_waiting=in_flight, **_work(callers))
+    tally(kills=1, requests_waiting=in_flight, **_work(callers), **_mistakes(market))
     assert in_flight
 
 
 def _work(callers: Callers) -> dict[str, int]:
     answers = {f"answers_{status}" if status else "no_answer": times for status, times in callers.statuses.items()}
     return {"commands": len(callers.calls), "unknown": callers.history.unknown, **answers}
+
+
+def _mistakes(market: Running) -> Counter[str]:
+    """What was behind the answers of 500, as the web's log tells it."""
+    lines = (market.data_dir / "logs" / "web.log").read_text().splitlines()
+    failed = [json.loads(line) for line in lines if '"event": "failed"' in line]
+    return Counter(f"500_by_{'; '.join(each['where'])}" for each in failed if each["status"] == 500)
 
 
 async def _kill(market: Running, name: str) -> None:

@@ -18,11 +18,10 @@ from market.refusals import NotSignedIn, Refusal, TooMany, Unavailable
 PROBLEM_JSON = "application/problem+json"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
-RETRY_SECONDS = 2
 BAD_VALUES = "22"
 """PostgreSQL's class of errors for values that no column can hold."""
-PASSING = ("08", "40", "53", "55P", "57")
-"""Its classes of errors that pass: connection, deadlock, too little room, lock or statement timed out, shutdown."""
+PASSING = ("08", "25P03", "25P04", "40", "53", "55P", "57")
+"""Its errors that pass: connection; deadlock; too little room; lock, statement or transaction timed out; shutdown."""
 
 # What these stop may succeed a moment later; what it had done by then is found again under its idempotency key.
 OUTAGES = (OperationalError, InterfaceError, PoolTimeoutError, RedisError, ConnectionError, TimeoutError)
@@ -106,7 +105,7 @@ def _refused(error: Refusal) -> Problem:
     errors = (FieldError(error.field, error.detail),) if error.field else ()
     headers = dict(getattr(error, "headers", {}))
     if isinstance(error, Unavailable):
-        return _unavailable(error.code, error.detail)
+        return _unavailable(error.code, error.detail, error.retry_seconds)
     if isinstance(error, NotSignedIn):
         headers.setdefault("WWW-Authenticate", "Bearer")
     kind = QUOTA_EXCEEDED if isinstance(error, TooMany) else "about:blank"
@@ -128,8 +127,8 @@ def _of_the_database(error: DBAPIError) -> Problem:
     return OURS
 
 
-def _unavailable(code: str, detail: str) -> Problem:
-    return Problem(503, code, detail, (), {"Retry-After": str(RETRY_SECONDS)}, REDUCED_CAPACITY)
+def _unavailable(code: str, detail: str, retry_seconds: int = Unavailable.retry_seconds) -> Problem:
+    return Problem(503, code, detail, (), {"Retry-After": str(retry_seconds)}, REDUCED_CAPACITY)
 
 
 def _invalid(error: ValidationException) -> Problem:
