@@ -63,12 +63,14 @@ async def run(
     worker: str,
     steps: Steps = STEPS,
     at_once: int | None = None,
+    idle_seconds: float = IDLE_SECONDS,
     round_seconds: float = ROUND_SECONDS,
 ) -> None:
     """Settle until told to stop; then finish what was taken.
 
-    ``wake`` is set by whoever knows of new work. ``worker`` names this process in
-    its claims and must be its own. ``at_once`` overrides how many calls each lane has in the air.
+    ``wake`` is set by whoever knows of new work; every ``idle_seconds`` it is looked for
+    anyhow. ``worker`` names this process in its claims and must be its own. ``at_once``
+    overrides how many calls each lane has in the air.
     """
     lanes = {
         name: Lane(name, outside, steps, sessions, announce, worker, wake.set, at_once or outside.at_once(name))
@@ -80,7 +82,7 @@ async def run(
     async with asyncio.TaskGroup() as group:
         for lane in lanes.values():
             group.create_task(lane.run(stop))
-        group.create_task(_call_lanes(sessions, lanes, wake, news, stop))
+        group.create_task(_call_lanes(sessions, lanes, wake, news, stop, idle_seconds=idle_seconds))
         rounds = Rounds(wake, stop, round_seconds)
         pace = sweeping.Pace()
         group.create_task(rounds.run(lambda: inbox.handle_pending(sessions, outside, announce), news))
@@ -124,11 +126,13 @@ async def _call_lanes(
     wake: asyncio.Event,
     news: asyncio.Event,
     stop: asyncio.Event,
+    *,
+    idle_seconds: float,
 ) -> None:
     """Tell each lane when something is due on it."""
     while not stop.is_set():
         wake.clear()
-        pause = IDLE_SECONDS
+        pause = idle_seconds
         try:
             async with sessions() as session:
                 due = await next_due(session, list(lanes))

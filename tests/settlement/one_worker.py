@@ -32,7 +32,7 @@ async def main(world: dict[str, Any]) -> None:
             {carrier.profile.code: carrier}, payments, numbers_of, world["mark"], slack=timedelta(seconds=1)
         )
         wake, stop = asyncio.Event(), asyncio.Event()
-        await run(outside, sessions(engine), announce, wake=wake, stop=stop, worker="doomed")
+        await run(outside, sessions(engine), announce, wake=wake, stop=stop, worker="doomed", idle_seconds=0.3)
 
 
 if __name__ == "__main__":

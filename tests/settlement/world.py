@@ -106,6 +106,7 @@ class World:
             stop=stop,
             worker=name,
             steps=steps,
+            idle_seconds=0.3,
             round_seconds=0.2,
         )
 
