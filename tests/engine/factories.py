@@ -10,11 +10,12 @@ from typing import Any, Literal
 import asyncpg
 from redis.asyncio import Redis
 
-from market.database import connect, migrate, raw_dsn, sessions
+from market.database import connect, raw_dsn, sessions
 from market.engine.commands import Answer, PlaceOrder
 from market.engine.engine import Engine
 from market.gateway import Gateway
 from settlement.ledger import Kind
+from tests.databases import migrate
 
 SCHEMA_OF_THE_DAY = """
 insert into party (id, kind, name, group_id) overriding system value values (1, 'operator', 'House', 1);

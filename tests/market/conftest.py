@@ -17,11 +17,12 @@ import asyncpg
 import httpx
 import pytest
 
-from market.database import migrate, raw_dsn
+from market.database import raw_dsn
 from market.settings import Settings
 from market.venue import open_venue
 from settlement.carriers.values import CarrierProfile
 from settlement.payments.values import PaymentSettings
+from tests.databases import migrate
 from tests.market.town import API_KEY, CREDENTIALS, Town
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import select
 
 from market import listing
-from market.database import connect, migrate, raw_dsn, sessions
+from market.database import connect, raw_dsn, sessions
 from market.refusals import BadInput
 from market.sessions import lines
 from market.tables import InstrumentRow
+from tests.databases import migrate
 
 OVERLONG = """
 [[instrument.session]]

@@ -10,11 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from market import views
-from market.database import migrate
 from market.refusals import BadInput, NotFound
 from market.tables import EndedOrderRow, InstrumentRow, OpenOrderRow, SurveillanceRow, TradeRow
 from settlement.ledger_tables import AccountRow, AssetRow
 from settlement.tables import DeliveryRow, InstructionRow, PaymentRow, PayoutRow
+from tests.databases import migrate
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 ANNE, BEN, CARLA = 11, 12, 13

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from market.database import connect, migrate
+from market.database import connect
 from market.database import sessions as sessions_of
 from settlement.carriers.client import Carrier
 from settlement.payments.port import Payments
 from settlement.simulators.payment.desk import Settings
 from tests.carrier.simulator import CarrierProcess, free_port
+from tests.databases import migrate
 from tests.payment.making import Http, Provider, settings_for
 from tests.settlement.world import World
 

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from market.database import connect, migrate
+from market.database import connect
 from market.database import sessions as sessions_of
 from settlement.carriers.billing import Billing
 from settlement.carriers.client import Carrier
 from settlement.payments.port import Payments
 from settlement.simulators.payment.desk import Settings
 from tests.carrier.simulator import CarrierProcess
+from tests.databases import migrate
 from tests.payment.making import Http, Provider, settings_for
 from tests.settlement.test_phone_bill import Billed
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market.database import migrate, raw_dsn
+from market.database import raw_dsn
 from settlement.reconciliation import comparing
 from settlement.reconciliation.gathering import COLUMNS, Gatherer
 from settlement.reconciliation.window import Window
+from tests.databases import migrate
 
 DAY = Window(date(2026, 11, 10), UTC, datetime(2026, 11, 12, tzinfo=UTC))
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
