@@ -1,9 +1,8 @@
 """A member's orders: how they stand, and the ways to change, renew or cancel them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.params import FromPath
@@ -14,6 +13,7 @@ from market.refusals import NotFound, Refusal
 from web.edge.sessions import requires_member, signed_in
 from web.edge.venue import Venue
 from web.i18n import N_, plain
+from web.pages.filters import Filter
 from web.pages.forms import Form, errors_of, number_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other, wants_fragment
 from web.pages.words import said
@@ -38,29 +38,8 @@ class Amendment:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which orders are looked at; empty texts leave nothing out."""
-
-    state: str = "open"
-    side: str = ""
-    symbol: str = ""
-    before: str = ""
-
-    @classmethod
-    def of(cls, form: Form) -> "Filter":
-        return cls(
-            state=form.text("state") if form.text("state") in STATES else "open",
-            side=form.text("side") if form.text("side") in views.SIDES else "",
-            symbol=form.text("symbol"),
-            before=form.text("before"),
-        )
-
-    def url(self, **changes: str) -> str:
-        """The address of the list with another choice; a new choice begins with the newest."""
-        chosen = replace(self, **{"before": "", **changes})
-        query = {"state": chosen.state, "side": chosen.side, "symbol": chosen.symbol, "before": chosen.before}
-        return "/orders?" + urlencode({name: value for name, value in query.items() if value})
+def _filter(form: Form) -> Filter:
+    return Filter.of(form, "/orders", STATES, usual="open")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +53,14 @@ class Trouble:
 
 @get("/orders", guards=[requires_member])
 async def index(request: Page, venue: Venue) -> Response[str]:
-    return await _page(request, venue, Filter.of(queried(request)), done=queried(request).text("done"))
+    return await _page(request, venue, _filter(queried(request)), done=queried(request).text("done"))
 
 
 @get("/orders/cancel-all", guards=[requires_member])
 async def ask_to_cancel_all(request: Page, venue: Venue) -> Response[str]:
     """Show what a mass cancel would end, and ask."""
     form, member = queried(request), signed_in(request)
-    chosen = Filter.of(form)
+    chosen = _filter(form)
     async with venue.reads() as session:
         found = await views.orders(
             session, member.party_id, "open", None, views.MOST_ROWS, side=chosen.side, symbol=chosen.symbol or None
@@ -139,7 +118,7 @@ async def amend(request: Page, venue: Venue, name: FromPath[str]) -> Response[An
     except Refusal as refusal:
         errors = errors_of(refusal, locale_of(request), FIELDS)
         typed = Amendment(order_id=order_id, price=form.text("price"), lots=form.text("lots"), errors=errors)
-        return await _page(request, venue, Filter.of(form), status=refusal.status, amending=typed)
+        return await _page(request, venue, _filter(form), status=refusal.status, amending=typed)
     return await _done(request, venue, form)
 
 
@@ -189,7 +168,7 @@ async def _page(
 
 async def _done(request: Page, venue: Venue, form: Form) -> Response[Any]:
     """Show the list as it stands now, by the same choice as before."""
-    chosen = Filter.of(form)
+    chosen = _filter(form)
     return await _page(request, venue, chosen) if wants_fragment(request) else see_other(chosen.url())
 
 
@@ -204,8 +183,8 @@ async def _refused(request: Page, venue: Venue, refusal: Refusal, *, order_id: i
     if wants_fragment(request):
         raise refusal
     trouble = Trouble(words=said(refusal, locale_of(request)), order_id=order_id, key=key)
-    return await _page(request, venue, Filter(state="all" if order_id else "open"), status=refusal.status,
-                       trouble=trouble)  # fmt: skip
+    chosen = Filter(path="/orders", state="all" if order_id else "open")
+    return await _page(request, venue, chosen, status=refusal.status, trouble=trouble)
 
 
 def _id(name: str) -> int:

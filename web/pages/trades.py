@@ -1,8 +1,6 @@
 """A member's trades, how far the delivery of each has come, and the receipt of each."""
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 
 from litestar import Response, get
 from litestar.params import FromPath
@@ -13,7 +11,8 @@ from market.refusals import BadInput, NotFound
 from settlement import buy_ins, escalation, reopening
 from web.edge.sessions import requires_member, requires_officer, signed_in, signed_in_officer
 from web.edge.venue import Venue
-from web.pages.forms import Form, number_of, queried
+from web.pages.filters import Filter
+from web.pages.forms import number_of, queried
 from web.pages.rendering import Page, page
 
 A_PAGE = 25
@@ -21,34 +20,9 @@ STATES = {"open": ("pending", "delivered"), "settled": ("settled",), "refunded":
 """What the list can be narrowed to, and which states of a delivery those are."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which trades are looked at; empty texts leave nothing out."""
-
-    state: str = ""
-    side: str = ""
-    symbol: str = ""
-    before: str = ""
-
-    @classmethod
-    def of(cls, form: Form) -> "Filter":
-        return cls(
-            state=form.text("state") if form.text("state") in STATES else "",
-            side=form.text("side") if form.text("side") in views.SIDES else "",
-            symbol=form.text("symbol"),
-            before=form.text("before"),
-        )
-
-    def url(self, **changes: str) -> str:
-        """The address of the list with another choice; a new choice begins with the newest."""
-        chosen = replace(self, **{"before": "", **changes})
-        query = {"state": chosen.state, "side": chosen.side, "symbol": chosen.symbol, "before": chosen.before}
-        return "/trades?" + urlencode({name: value for name, value in query.items() if value})
-
-
 @get("/trades", guards=[requires_member])
 async def index(request: Page, venue: Venue) -> Response[str]:
-    chosen, member = Filter.of(queried(request)), signed_in(request)
+    chosen, member = Filter.of(queried(request), "/trades", STATES), signed_in(request)
     async with venue.reads() as session:
         found = await views.trades(
             session,
