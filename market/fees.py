@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market.engine.commands import FeeTerms
@@ -53,15 +54,22 @@ def terms_in_force(
 
 async def schedule(session: AsyncSession) -> list[Fee]:
     """The whole schedule, also what is over and what is to come."""
-    rows = await session.scalars(select(FeeRow).order_by(FeeRow.id))
-    return [
-        Fee(row.effective_from, row.basis_points, row.minimum_minor, row.party_kind, row.carrier, row.symbol)
-        for row in rows
-    ]
+    return [_fee(row) for row in await session.scalars(select(FeeRow).order_by(FeeRow.id))]
+
+
+async def in_force(session: AsyncSession, at: datetime) -> list[Fee]:
+    """Of each scope the entry that holds at a moment: as many rows, however often the schedule was changed."""
+    scope = (FeeRow.party_kind, FeeRow.carrier, FeeRow.symbol)
+    newest = select(FeeRow).ext(distinct_on(*scope)).where(FeeRow.effective_from <= at)
+    return [_fee(row) for row in await session.scalars(newest.order_by(*scope, FeeRow.effective_from.desc()))]
 
 
 async def seller_terms(
     session: AsyncSession, at: datetime, *, party_kind: str, carrier: str | None, symbol: str
 ) -> FeeTerms | None:
     """What a party of this kind pays when it sells in an instrument; none when the instrument's own fee applies."""
-    return terms_in_force(await schedule(session), at, party_kind=party_kind, carrier=carrier, symbol=symbol)
+    return terms_in_force(await in_force(session, at), at, party_kind=party_kind, carrier=carrier, symbol=symbol)
+
+
+def _fee(row: FeeRow) -> Fee:
+    return Fee(row.effective_from, row.basis_points, row.minimum_minor, row.party_kind, row.carrier, row.symbol)

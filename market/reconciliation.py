@@ -116,7 +116,7 @@ class Desk:
 
 
 async def desk(session: AsyncSession, officer: Officer, *, status: str, cause: str) -> Desk:
-    """An officer of a carrier sees that carrier's breaks alone, and no corrections of the books."""
+    """An officer of a carrier sees that carrier's breaks alone, and no corrections. The oldest are shown first."""
     breaks = select(BreakRow).order_by(BreakRow.at, BreakRow.id).limit(SHOWN)
     if officer.carrier:
         breaks = breaks.where(BreakRow.counterparty.in_((officer.carrier, officer.carrier + BILLS)))
@@ -125,7 +125,7 @@ async def desk(session: AsyncSession, officer: Officer, *, status: str, cause: s
     if cause:
         breaks = breaks.where(BreakRow.cause == cause)
     runs = select(ReconciliationRow).order_by(ReconciliationRow.id.desc()).limit(RUNS)
-    waiting = select(AdjustmentRow).where(AdjustmentRow.status == "proposed").order_by(AdjustmentRow.id)
+    waiting = select(AdjustmentRow).where(AdjustmentRow.status == "proposed").order_by(AdjustmentRow.id).limit(SHOWN)
     return Desk(
         [] if officer.carrier else list(await session.scalars(runs)),
         list(await session.scalars(breaks)),
@@ -134,7 +134,7 @@ async def desk(session: AsyncSession, officer: Officer, *, status: str, cause: s
 
 
 async def break_of(session: AsyncSession, officer: Officer, break_id: int) -> tuple[BreakRow, list[AdjustmentRow]]:
-    """One break and the corrections that were proposed for it.
+    """One break and the corrections that were proposed for it, the newest first.
 
     Raises:
         NotFound: there is none, or it is another carrier's.
@@ -142,8 +142,8 @@ async def break_of(session: AsyncSession, officer: Officer, break_id: int) -> tu
     row = await session.get(BreakRow, break_id)
     if row is None or officer.carrier not in {None, row.counterparty, row.counterparty.removesuffix(BILLS)}:
         raise NotFound("There is no such break.")
-    made = select(AdjustmentRow).where(AdjustmentRow.break_id == break_id).order_by(AdjustmentRow.id)
-    return row, list(await session.scalars(made))
+    made = select(AdjustmentRow).where(AdjustmentRow.break_id == break_id).order_by(AdjustmentRow.id.desc())
+    return row, list(await session.scalars(made.limit(SHOWN)))
 
 
 async def explain(session: AsyncSession, officer: Officer, break_id: int, explanation: str) -> None:

@@ -1,6 +1,6 @@
 """Our books beside the carriers' and the provider's: every difference becomes a break with a cause."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,8 @@ from settlement.tables import DeliveryRow, HandoutRow, RedemptionRow
 DAY = timedelta(days=1)
 LATE = timedelta(days=2)
 """How long after a trade its movement is looked for in the carrier's journal."""
+AT_A_TIME = 500
+"""Lines of a journal that one statement asks about."""
 MOVED = frozenset({"settled", "delivered"})
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -68,20 +70,20 @@ class Comparison:
             while coming is not None and datetime.fromisoformat(coming.at) < day + DAY:
                 self._waiting[coming.our_reference or ""] = coming
                 coming = next(ours, None)
-            async for action in self.carrier.actions(day, min(day + DAY, until)):
-                for part in await self._parts(action):
+            async for batch in _batches(self.carrier.actions(day, min(day + DAY, until))):
+                for part in await self._parts(batch):
                     self._match(part)
             day += DAY
         await self._ask_for_the_rest()
         await self._look_up_strangers()
 
-    async def _parts(self, action: Action) -> Sequence[Action]:
+    async def _parts(self, batch: Sequence[Action]) -> Sequence[Action]:
         """A line of the journal that moved several of our trades is one for each of them."""
-        named = subject_of(self.mark, action.external_id or "")
-        if named is None or named[0] != "bundle":
-            return [action]
+        named = (subject_of(self.mark, action.external_id or "") for action in batch)
+        if not any(name is not None and name[0] == "bundle" for name in named):
+            return batch
         async with self.sessions() as session:
-            return await netting.unbundled(session, self.mark, [action])
+            return await netting.unbundled(session, self.mark, batch)
 
     def _match(self, action: Action) -> None:
         named = subject_of(self.mark, action.external_id or "")
@@ -122,8 +124,8 @@ class Comparison:
 
     async def _look_up_strangers(self) -> None:
         """Movements that carry our name but belong to no trade of these days: most are trades of the days before."""
-        while batch := self._strangers[:500]:
-            del self._strangers[:500]
+        while batch := self._strangers[:AT_A_TIME]:
+            del self._strangers[:AT_A_TIME]
             known = await self._known(batch)
             for action in batch:
                 name = action.external_id or ""
@@ -165,6 +167,17 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "give": (DataGiftRow, DataGiftRow.amount_mb),
 }
 """The kinds of instruction that move data, and where their amounts stand."""
+
+
+async def _batches(actions: AsyncIterator[Action]) -> AsyncIterator[list[Action]]:
+    batch: list[Action] = []
+    async for action in actions:
+        batch.append(action)
+        if len(batch) == AT_A_TIME:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _not_compared(report: Report, who: str, why: str) -> Row:

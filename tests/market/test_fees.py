@@ -1,5 +1,6 @@
 """The fee schedule: the most specific entry in force wins, it is dated, and nothing in it is ever changed."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from market import fee_setting, fees
 from market.engine.commands import FeeTerms
+from market.fee_tables import FeeRow
 from market.fees import Fee, terms_in_force
 from market.pricing import fee_minor
 from market.refusals import BadInput
@@ -92,6 +94,19 @@ async def test_fees_are_set_once_and_never_changed(town: Town) -> None:
 
         with pytest.raises(BadInput, match="another fee"):
             await fee_setting.add(session, [Fee(fee.effective_from, 100, 1, "partner")], NOW)
+
+
+async def test_of_each_scope_the_newest_that_has_begun_is_in_force(town: Town) -> None:
+    former, present, coming = (
+        Fee(datetime(year, 1, 1, tzinfo=UTC), year, 1, "partner", "CBN") for year in (2001, 2002, 2091)
+    )
+    async with town.venue.sessions() as session:
+        session.add_all(FeeRow(**asdict(fee)) for fee in (present, former, coming))
+        await session.flush()
+
+        found = await fees.in_force(session, NOW)
+
+    assert [fee for fee in found if fee.carrier == "CBN"] == [present]
 
 
 @pytest.mark.parametrize(

@@ -155,14 +155,18 @@ def signed_in(page_app: Litestar, browsers: Callable[[], Browser]) -> Callable[.
     """Sign somebody new in, with money and coins."""
 
     async def enter(**changes: Any) -> Browser:
-        browser = browsers()
-        party = await Market(browser.client, page_app.state.venue).partner(**{"kind": "subscriber", **changes})
-        await browser.get("/sign-in")
-        await browser.post(f"/tests/sign-in/{party.party_id}", browser.shown["/preferences"])
-        browser.party_id = party.party_id
-        return browser
+        return await somebody_new(page_app, browsers(), **changes)
 
     return enter
+
+
+async def somebody_new(app: Litestar, browser: Browser, **changes: Any) -> Browser:
+    """Sign a new party in at a browser."""
+    party = await Market(browser.client, app.state.venue).partner(**{"kind": "subscriber", **changes})
+    await browser.get("/sign-in")
+    await browser.post(f"/tests/sign-in/{party.party_id}", browser.shown["/preferences"])
+    browser.party_id = party.party_id
+    return browser
 
 
 @pytest.fixture

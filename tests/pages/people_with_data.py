@@ -54,6 +54,11 @@ class Neighbours:
     async def move_in(self, *, remaining_mb: int = 12_000, daily_mb: int = 200, money_minor: int = 0) -> Browser:
         """A member at a browser, whose line has used data on 20 days (on none when ``daily_mb`` is 0)."""
         browser: Browser = await self.signed_in(money_minor=money_minor)
+        await self.another_line(browser, remaining_mb=remaining_mb, daily_mb=daily_mb)
+        return browser
+
+    async def another_line(self, browser: Browser, *, remaining_mb: int = 12_000, daily_mb: int = 200) -> int:
+        """Give a member a line; says which."""
         number, venue = a_number(), self.app.state.venue
         bucket = {
             "scope": "CN", "expires_at": midnight(DAYS).isoformat(), "remaining_mb": remaining_mb,
@@ -68,7 +73,7 @@ class Neighbours:
             owner = await session.get_one(PartyRow, browser.party_id)
             row = await line_or_invitation(session, venue.vault, number, "CMCC", owner)
             row.verified_at = datetime.now(UTC)
-        return browser
+        return row.id
 
     async def at_carrier(self, method: str, path: str, body: Any) -> None:
         headers = {"Authorization": f"Bearer {CREDENTIALS['CMCC']}"}

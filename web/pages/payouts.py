@@ -88,6 +88,7 @@ async def _page(request: Page, venue: Venue, form: Form, *, refusal: Refusal | N
         account=account,
         due=due_words(account, locale_of(request)),
         kept=kept,
+        currency=venue.settings.currency,
         now=now,
         errors=errors_of(refusal, locale_of(request), ("every", "minimum")) if refusal else {},
     )
