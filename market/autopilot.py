@@ -86,9 +86,10 @@ def check_wish(wish: Wish) -> None:
     """
     if not (wish.sells or wish.buys):
         raise BadInput("Choose selling, buying or both.", field="sells")
-    if not 0 <= wish.buy_up_to_mb <= MOST_MB:
-        raise BadInput("Please enter an amount of data that a line could have.", field="buy_up_to")
-    if not wish.buy_up_to_mb <= wish.sell_down_to_mb <= MOST_MB:
+    for field, amount_mb in (("buy_up_to", wish.buy_up_to_mb), ("sell_down_to", wish.sell_down_to_mb)):
+        if not 0 <= amount_mb <= MOST_MB:
+            raise BadInput("Please enter an amount of data that a line could have.", field=field)
+    if wish.sell_down_to_mb < wish.buy_up_to_mb:
         raise BadInput("What stays when it sells must not be less than what it buys up to.", field="sell_down_to")
     if not 0 < wish.floor_minor <= MOST_MINOR:
         raise BadInput("Please enter an amount above zero.", field="floor")

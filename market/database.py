@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -29,10 +30,27 @@ def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_size,
         hide_parameters=True,  # an error's text goes to logs, what was asked for does not
-        connect_args={"server_settings": {name: str(limit) for name, limit in limits.items()}},
+        connect_args={
+            "server_settings": {name: str(limit) for name, limit in limits.items()},
+            "async_creator_fn": _open_connection,
+        },
     )
     event.listen(engine.sync_engine, "checkout", _check_open)
     return engine
+
+
+async def _open_connection(*address: Any, **options: Any) -> asyncpg.Connection:
+    """A server that has ended leaves no socket behind, and its host may have no address: it is away all the same.
+
+    Raises:
+        ConnectionError: nobody answers there.
+    """
+    try:
+        return await asyncpg.connect(*address, **options)
+    except (ConnectionError, TimeoutError):
+        raise
+    except OSError as error:
+        raise ConnectionRefusedError(error.errno, error.strerror) from error
 
 
 def _check_open(connection: Any, _record: Any, _proxy: Any) -> None:

@@ -20,6 +20,7 @@ from market.engine.commands import Answer, Command, Envelope, decode_answer, enc
 from market.keys import reused
 from market.refusals import OutcomeUnknown, Unavailable
 from market.sharding import ASSIGNED, Routes
+from market.storage import Storage, check_command, told
 
 log = structlog.get_logger()
 
@@ -27,6 +28,8 @@ QUEUE_BOUND = 20_000
 """Commands that may wait in a shard's stream; beyond it new ones are turned away."""
 ANSWER_SECONDS = 4.0
 ASK_SECONDS = 1.0
+HEAR_SECONDS = 1.0
+"""How often a gateway hears whether the database's volumes run full."""
 
 _SUBMIT = """
 if redis.call('xlen', KEYS[1]) >= tonumber(ARGV[1]) then return false end
@@ -49,7 +52,8 @@ class Gateway:
     channel: str = field(default_factory=lambda: f"surplusflow:answers:{secrets.token_hex(8)}")
     _numbers: Iterator[int] = field(default_factory=count)
     _waiting: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
-    _listener: asyncio.Task[None] | None = None
+    storage: Storage = field(default_factory=Storage)
+    _tasks: tuple[asyncio.Task[None], ...] = ()
     _routes: Routes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,14 +61,13 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         self._submit = self.redis.register_script(_SUBMIT)
-        self._listener = asyncio.create_task(self._listen())
+        self._tasks = (asyncio.create_task(self._listen()), asyncio.create_task(self._hear_of_storage()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._listener is not None
-        self._listener.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._listener
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def submit(self, command: Command) -> Answer:
         """Send a command and give its answer, a refusal included.
@@ -73,10 +76,11 @@ class Gateway:
         anything, and the command is sent again only under its own key.
 
         Raises:
-            Unavailable: the queue is full or the transport is gone; nothing was sent.
+            Unavailable: the queue or the storage is full, or the transport is gone; nothing was sent.
             OutcomeUnknown: no answer yet; the same key may be asked or sent again.
             KeyReused: the key was used for another request.
         """
+        check_command(self.storage, command)
         number = next(self._numbers)
         waiter = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
@@ -139,6 +143,12 @@ class Gateway:
         if body_hash != command.body_hash:
             raise reused()
         return answer
+
+    async def _hear_of_storage(self) -> None:
+        while True:
+            with contextlib.suppress(RedisError, OSError):  # until it is heard again, the last word holds
+                self.storage = await told(self.redis)
+            await asyncio.sleep(HEAR_SECONDS)
 
     async def _listen(self) -> None:
         while True:

@@ -10,7 +10,7 @@ Refusal
 ├── NotAllowed 422          rules: limits, residual, funds, market closed, off tick
 ├── PaymentFailed 402
 ├── TooMany 429
-└── Unavailable 503
+└── Unavailable 503        also when storage runs short
     └── OutcomeUnknown 503  not known yet; ask again with the same key
 """
 
@@ -95,6 +95,8 @@ class Unavailable(Refusal):
 
     status = 503
     code = "unavailable"
+    retry_seconds = 2
+    """When asking again may help."""
 
 
 class OutcomeUnknown(Unavailable):

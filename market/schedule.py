@@ -27,6 +27,7 @@ from market import (
     stops,
     tank_rounds,
     telling,
+    volume,
 )
 from market import sessions as plans
 from market.engine.commands import Answer, Command, ExpireOrders, SetState, State
@@ -55,6 +56,7 @@ async def _run(settings: Settings, words: telling.Words) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with (
         open_venue(settings, pool_size=6) as venue,
+        volume.watching(venue),
         reconciliation.daily(venue),
         stops.watching(venue),
         expiries.watching(venue),
@@ -71,7 +73,8 @@ async def _run(settings: Settings, words: telling.Words) -> None:
         while not stopping.is_set():
             try:
                 await keep_time(venue, datetime.now(UTC))
-                await keep_market_data(venue)
+                if not venue.gateway.storage.is_short:  # what only adds to the database can be made good later
+                    await keep_market_data(venue)
             except (Refusal, SQLAlchemyError, OSError) as error:
                 log.warning("schedule_interrupted", error=type(error).__name__)
             try:

@@ -73,6 +73,8 @@ class Settings:
     """The last day on which a secret or key is good, by a name that tells which; never the secret."""
     certificates: tuple[Path, ...] = ()
     """PEM files whose ends are watched: of this web, or those by which carriers know us."""
+    volumes: tuple[Path, ...] = ()
+    """Folders on the volumes that hold the database, where this machine has them: what is free there is watched."""
     carrier_away_minutes: int = 10
     """How long a carrier may be away before its markets only let orders go."""
     carrier_breaks: int = 20
@@ -184,6 +186,7 @@ class _Reader:
             "tank_from_day": self._checked("TANK_FROM_DAY", "21", _day_of_month),
             "secrets_until": self._checked("SECRETS_UNTIL", "", _days),
             "certificates": self._checked("CERTIFICATES", "", _files),
+            "volumes": self._checked("VOLUMES", "", _files),
             "carrier_away_minutes": self._checked("CARRIER_AWAY_MINUTES", "10", _positive),
             "carrier_breaks": self._checked("CARRIER_BREAKS", "20", _positive),
             "carrier_push_days": self._checked("CARRIER_PUSH_DAYS", "30", _positive),

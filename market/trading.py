@@ -34,6 +34,7 @@ from market.parties import Member
 from market.refusals import Conflict, NotAllowed, NotFound, OutcomeUnknown, Refusal
 from market.settings import Settings
 from market.standing import check_not_frozen
+from market.storage import check_room
 from market.tables import LineRow, OpenOrderRow, OrderRow
 from market.venue import Venue
 from matching import refusals as matching
@@ -269,11 +270,12 @@ class Counter:
 
     async def _fee(self, instrument: Tradable) -> FeeTerms | None:
         """What the member's sale will pay, frozen now."""
+        now = datetime.now(UTC)
         if self._fees is None:
-            self._fees = await fees.schedule(self.session)
+            self._fees = await fees.in_force(self.session, now)
         return fees.terms_in_force(
             self._fees,
-            datetime.now(UTC),
+            now,
             party_kind=self.member.kind,
             carrier=instrument.carrier,
             symbol=instrument.symbol,
@@ -329,11 +331,13 @@ async def secure(venue: Venue, member: Member, wanted: Wanted) -> Secured:
     """Reserve the data at the carrier, or hold the amount on the card, where an order needs it.
 
     Raises:
+        ShortOfStorage: the database's volumes run full.
         StepUpNeeded: the sale is large, and its seller's session has to prove itself first.
         NotAllowed: the carrier or its rules stand against it.
         PaymentFailed: the card was refused.
         OutcomeUnknown: no definite answer; ask again with the same key.
     """
+    check_room(venue.gateway.storage)
     request, command = wanted.request, wanted.command
     if request.side == "sell":
         await step_up.demand(venue, member, step_up.SALE, wanted.worth_minor)

@@ -26,6 +26,7 @@ from web.edge.hosts import Hosts
 from web.edge.limits import Limiter
 from web.edge.problem_answers import answer_problem
 from web.edge.problems import Problem
+from web.edge.read_only import refuse_when_full
 from web.edge.sessions import session_config
 from web.edge.static import StaticFiles
 from web.pages.rendering import locale_of, render
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> Litestar:
         ],
         lifespan=[partial(_with_venue, settings)],
         dependencies={"venue": Provide(_venue, sync_to_thread=False)},
+        guards=[refuse_when_full],
         exception_handlers={Exception: answer_problem},
         openapi_config=openapi_config(settings),
         multipart_form_part_limit=FORM_PARTS,

@@ -53,7 +53,7 @@ async def ready(request: Request[Any, Any, Any]) -> Response[Readiness]:
     found = await asyncio.gather(*(_in_time(check) for check in (_database(venue), _valkey(venue), _engine(venue))))
     parts = dict(zip(names, found, strict=True))
     status = "ready" if all(part.ok for part in found) else "not_ready"
-    information = _carriers(venue) | _expiries(venue)
+    information = _carriers(venue) | _expiries(venue) | _storage(venue)
     return Response(Readiness(status, parts, information), status_code=200 if status == "ready" else 503)
 
 
@@ -99,6 +99,15 @@ def _expiries(venue: Venue) -> dict[str, Part]:
         for each in expiries.known(venue.settings)
         if each.runs_out(now)
     }
+
+
+def _storage(venue: Venue) -> dict[str, Part]:
+    """How much room the database has. It does not count: who only reads is still served."""
+    storage = venue.gateway.storage
+    if storage.free_percent is None:
+        return {}
+    words = {"ok": "", "low": ", orders can only be cancelled", "full": ", nothing new is taken"}[storage.level]
+    return {"storage": Part(not storage.is_short, f"{storage.free_percent:g} % free{words}")}
 
 
 routes = [live, ready]

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from market import expiries
 from market.refusals import NotFound
 from market.settings import Settings
+from market.storage import LEVELS, Storage
 from settlement import inbox, queues
 from settlement.trouble import TROUBLE
 from web.edge.venue import Venue
@@ -87,7 +88,7 @@ def _is_loopback(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
 @get("/metrics", guards=[only_for_operators], include_in_schema=False)
 async def metrics(request: Request[Any, Any, Any], venue: Venue) -> Response[bytes]:
     figures = await asyncio.to_thread(request.app.state.figures.page)
-    figures += await _waiting(venue) + expiry_figures(venue.settings)
+    figures += await _waiting(venue) + expiry_figures(venue.settings) + storage_figures(venue.gateway.storage)
     return Response(figures, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -110,6 +111,18 @@ def expiry_figures(settings: Settings) -> bytes:
     gauge = Gauge("surplusflow_secret_expires_timestamp_seconds", words, ("secret",), registry=registry)
     for each in expiries.known(settings):
         gauge.labels(each.name).set(each.at.timestamp())
+    return generate_latest(registry)
+
+
+def storage_figures(storage: Storage) -> bytes:
+    """How much room the database has; left out where nobody watches."""
+    if storage.free_percent is None:
+        return b""
+    registry = CollectorRegistry()
+    free = Gauge("surplusflow_storage_free_ratio", "Share of the fullest volume that is free.", registry=registry)
+    level = Gauge("surplusflow_storage_level", "0 enough, 1 only cancels, 2 nothing new is taken.", registry=registry)
+    free.set(storage.free_percent / 100)
+    level.set(LEVELS.index(storage.level))
     return generate_latest(registry)
 
 

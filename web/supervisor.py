@@ -72,9 +72,10 @@ class Log:
         self._file = path.open("ab", buffering=0)
 
     def write(self, chunk: bytes) -> None:
-        if self._file.tell() + len(chunk) > LOG_BYTES:
-            self._put_aside()
-        self._file.write(chunk)
+        with contextlib.suppress(OSError):  # a full disk costs lines, and never the program that writes them
+            if self._file.tell() + len(chunk) > LOG_BYTES:
+                self._put_aside()
+            self._file.write(chunk)
 
     def tail(self) -> str:
         return self.path.read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()

@@ -129,6 +129,7 @@ class _Market:
         }
         if self._postgres is not None:
             settings["DATABASE_URL"] = self._postgres.url("surplusflow")
+            settings["VOLUMES"] = str(self.directory.path)
         if self._valkey is not None:
             settings["REDIS_URL"] = self._valkey.url
         if self._simulates_carriers:
@@ -169,6 +170,12 @@ class _Market:
 
     def note(self, process_ids: Mapping[str, int]) -> None:
         """Write down what runs, for tools and for the start that follows a kill."""
+        try:
+            self._write_down(process_ids)
+        except OSError as error:
+            _say(f"{self.directory.run_file} could not be written: {error.strerror}. Everything goes on without it.")
+
+    def _write_down(self, process_ids: Mapping[str, int]) -> None:
         created = {name: _created_at(process_id) for name, process_id in process_ids.items()}
         run = {"pid": os.getpid(), "pids": dict(process_ids), "created": created, "urls": self.urls()}
         write_json(self.directory.run_file, run)

@@ -113,6 +113,7 @@ async def test_after_the_death_of_the_supervisor_a_new_start_finds_everything(
         await _judge(running, carriers, callers)
     tally(kills=1, requests_waiting=in_flight, **_work(callers), **_mistakes(market))
     assert in_flight
+    assert not callers.statuses[500], callers.statuses
 
 
 def _work(callers: Callers) -> dict[str, int]:

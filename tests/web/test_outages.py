@@ -42,3 +42,14 @@ async def test_a_connection_that_the_server_ends_is_an_outage_for_one_request_al
 
     assert told, "no request was hit"
     assert set(told) == {503}
+
+
+@pytest.mark.parametrize("place", ["/none?host=/nonexistent", "market.invalid/none"])
+async def test_a_server_of_which_nothing_is_left_is_an_outage(place: str) -> None:
+    engine = connect(f"postgresql+asyncpg://postgres@{place}")
+    with pytest.raises(Exception) as failure:  # noqa: PT011 - whatever it is, the visitor is told the same
+        async with reads(engine)() as session:
+            await session.execute(text("select 1"))
+    await engine.dispose()
+
+    assert problem_of(failure.value).status == 503

@@ -17,6 +17,7 @@ from market.pricing import quote
 from market.refusals import NotSignedIn
 from web import i18n
 from web.edge.compression import SMALL, accepts_gzip, gzipped
+from web.edge.read_only import storage_of
 from web.edge.sessions import signed_in, signed_in_officer, unread_notices
 from web.notice_words import notice_words
 from web.pages import words
@@ -182,6 +183,7 @@ def _build() -> Environment:
         "visitor": visitor,
         "visiting_officer": visiting_officer,
         "unread_notices": unread_notices,
+        "storage_of": storage_of,
         "csrf_token": _csrf_token,
         "static": _static,
         "new_key": new_key,

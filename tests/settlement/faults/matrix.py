@@ -24,6 +24,8 @@ BAD = f"{HERE}/test_bad_input.py"
 GATEWAY = f"{SETTLEMENT}/test_gateway.py"
 COPIES = f"{HERE}/test_copies.py"
 STOPS = "tests/market/test_stops.py"
+FULL = "tests/faults/test_disk_full.py"
+ENGINE_FULL = "tests/faults/test_engine_disk_full.py"
 EXPIRY = f"{SETTLEMENT}/test_expiry.py"
 LINES = "tests/market/test_line_events.py"
 SINCE_THE_MATCH = (
@@ -61,7 +63,22 @@ MATRIX = {
             f"{SETTLEMENT}/test_accounts.py::test_transfers_in_all_directions_at_once_neither_deadlock_nor_lose_anything",
         ),
     ),
-    "F7": Row("disk full", "open instructions are finished first", not_shown="needs a volume of its own"),
+    "F7": Row(
+        "disk full",
+        "cancel-only, then read-only, before it is full; what is open is finished; what fails is done later, once",
+        (
+            f"{HERE}/test_disk_full.py::test_statements_that_find_no_room_are_done_later_and_settle_once",
+            f"{HERE}/test_disk_full.py::test_a_server_that_dies_of_its_full_volume_and_comes_back_has_every_trade_settled_once",
+            f"{ENGINE_FULL}::test_a_batch_that_finds_no_room_is_taken_again_and_nothing_acknowledged_is_lost",
+            f"{ENGINE_FULL}::test_an_engine_that_answers_before_it_has_found_room_is_caught",
+            f"{FULL}::test_the_market_lets_go_then_only_shows_itself_and_opens_again",
+            f"{FULL}::test_without_the_watch_a_volume_that_is_nearly_full_is_noticed_by_nobody",
+            f"{FULL}::test_a_disk_that_runs_full_at_once_loses_and_doubles_nothing",
+            "tests/market/test_storage.py::test_a_volume_that_runs_full_ends_new_orders_before_it_is_full_and_opens_again",
+            "tests/web/test_read_only.py::test_with_its_storage_full_the_market_is_only_read",
+        ),
+        "tables and log fill up together, on a volume in memory; where none may be mounted, nothing is shown",
+    ),
     "F8": Row(
         "Redis lost", "workers look by themselves", (f"{PROCESS}::test_a_worker_without_its_transport_looks_by_itself",)
     ),
@@ -244,9 +261,10 @@ MATRIX = {
         "checksums and recomputation show it",
         (
             f"{SERVER}::test_a_bit_that_flips_on_the_disk_is_noticed_and_never_read_as_a_balance",
+            f"{SERVER}::test_a_bit_that_flips_in_an_index_is_noticed_and_finds_no_wrong_row",
             "tests/engine/test_verify.py::test_every_planted_breach_is_found",
         ),
-        "the embedded server has no amcheck, so indexes are not compared with their tables",
+        "the embedded server has no amcheck, so an index with sound pages is not compared with its table",
     ),
     "F37": Row("killed for memory", "as F1", (RANDOM,)),
     "F38": Row(

@@ -104,6 +104,29 @@ async def test_a_bit_that_flips_on_the_disk_is_noticed_and_never_read_as_a_balan
     assert await broken_invariants(site.dsn) == {}
 
 
+async def test_a_bit_that_flips_in_an_index_is_noticed_and_finds_no_wrong_row(ground: Ground) -> None:
+    site = ground.site
+    file = ground.server.directory / str(await site.estate.scalar("select pg_relation_filepath('pk_account')"))
+    await asyncio.to_thread(ground.mortal.stop)
+
+    ground.flip_a_bit(file)
+
+    with pytest.raises(subprocess.CalledProcessError):
+        ground.check_files()
+    await asyncio.to_thread(ground.mortal.start)
+    connection = await asyncpg.connect(site.dsn)
+    try:
+        await connection.execute("set enable_seqscan = off")
+        with pytest.raises(asyncpg.DataCorruptedError):
+            await connection.fetch("select from account where id = 1")
+    finally:
+        await connection.close()
+    await asyncio.to_thread(ground.mortal.stop)
+    ground.flip_a_bit(file)
+    ground.check_files()
+    await asyncio.to_thread(ground.mortal.start)
+
+
 async def test_a_worker_that_loses_a_deadlock_writes_its_outcome_again(site: Site) -> None:
     (trade,) = await site.estate.trade(1)
     account = await site.estate.scalar(f"select money_account_id from delivery where id = {trade}")  # noqa: S608 - a number
