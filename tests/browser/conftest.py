@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.people import CHROMIUM_ARGUMENTS
 from tests.stack import Running, running_market
 
 HERE = Path(__file__).parent
+expect.set_options(timeout=15_000)  # a machine that has much to do is slow, and not wrong
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +25,15 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The market without traders of its own, so that the books hold only what the tests put there."""
+    """The market without traders of its own, so that the books hold only what the tests put there.
+
+    Its tank is open all month long: the tests run on every day of it.
+    """
     directory: Path = tmp_path_factory.mktemp("market")
     for folder in (directory, *directory.parents):
         if folder.stat().st_uid == os.getuid() and folder.is_relative_to(tmp_path_factory.getbasetemp().parent):
             folder.chmod(folder.stat().st_mode | 0o011)
-    with running_market(directory / "data", "--no-demo") as running:
+    with running_market(directory / "data", "--no-demo", settings={"SURPLUSFLOW_TANK_FROM_DAY": "1"}) as running:
         yield running
 
 
@@ -42,5 +46,11 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones come last, and of them the main job first: it counts everything at carrier and provider."""
+    """The slow ones come last, and of them the main job first: it counts everything at carrier and provider.
+
+    That the market starts has a time limit of its own, so the first of them is not charged with it.
+    """
+    for item in items:
+        if item.path.parent == HERE and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120, func_only=True))
     items.sort(key=lambda item: 0 if item.path.parent != HERE else 1 if item.path.stem == "test_main_job" else 2)

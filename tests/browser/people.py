@@ -1,11 +1,19 @@
 """People at a real browser: they sign in with the code on their simulated phone, trade, and look."""
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
-from playwright.async_api import Browser, BrowserContext, Page, expect
+import pytest
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
+from market.demo.catalogue import month_ends
+from market.demo.people import Person as Subscriber
+from market.demo.people import subscribers
 from tests.stack import Running
 
 CHROMIUM_ARGUMENTS = (
@@ -19,6 +27,11 @@ CHROMIUM_ARGUMENTS = (
 )
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
+VIEWPORTS = [pytest.param(PHONE, id="phone"), pytest.param(DESKTOP, id="desktop")]
+"""A test of one person runs at both; where two take part, the other one is at the ``other`` of them."""
+MET: set[str] = set()
+"""The numbers that some test has already."""
+PATIENCE_SECONDS = 30
 SESSIONS: dict[tuple[str, str], tuple[str, str]] = {}
 """Name and value of the newest session cookie, by address and number."""
 
@@ -40,6 +53,14 @@ class Person:
         answer = await self.page.goto(self.origin + path)
         assert answer is not None
         assert answer.ok, f"{path} answered {answer.status}"
+
+    async def open_until(self, path: str, shown: Locator) -> None:
+        """Load a page that does not follow by itself, until it shows what programs do meanwhile."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        await self.open(path)
+        while not await shown.count():
+            assert time.monotonic() < deadline, f"{path} never showed it."
+            await self.open(path)
 
     async def sign_in(self, msisdn: str, *, anew: bool = False) -> None:
         """Be signed in: by the session that the number has already, as only so many codes are texted, or anew."""
@@ -92,7 +113,53 @@ class Person:
         return str(await placed.get_attribute("data-order"))
 
 
-async def arrive(browser: Browser, market: Running, *, viewport: dict[str, int], **more: object) -> Person:
-    """A new person with an empty browser profile."""
-    context = await browser.new_context(viewport=viewport, locale="en-GB", reduced_motion="reduce", **more)  # type: ignore[arg-type]
+def other(viewport: dict[str, int]) -> dict[str, int]:
+    """A desk for whoever deals with somebody on a phone, and the other way round."""
+    return DESKTOP if viewport == PHONE else PHONE
+
+
+def left_mb(one: Subscriber) -> int:
+    """What a subscriber has of this month's data for the whole country."""
+    this_month = ("CN", None, month_ends(datetime.now(UTC))[0].isoformat())
+    return sum(
+        each["remaining_mb"]
+        for each in one.buckets
+        if (each["scope"], each["app_scope"], each["expires_at"]) == this_month
+    )
+
+
+def has_no_past(one: Subscriber) -> bool:
+    """Whether a line's carrier tells of no past days; the others are few, and kept for who needs a forecast."""
+    return one.used_since is None
+
+
+def sells(one: Subscriber) -> bool:
+    """Whether two gigabytes can be sold or given, over what the carrier wants to stay on the line."""
+    return has_no_past(one) and left_mb(one) > 3_000
+
+
+def has_to_spare(one: Subscriber) -> bool:
+    """Whether a line's carrier tells of past days, and even heavy use leaves enough for a sale to be suggested."""
+    now = datetime.now(UTC)
+    heavy_mb = one.daily_mb * 3 // 2 * ((month_ends(now)[0] - now).days + 1)
+    return one.used_since is not None and left_mb(one) - heavy_mb > 3_000
+
+
+def newcomer(carrier: str = "CMCC", fitting: Callable[[Subscriber], bool] = has_no_past) -> Subscriber:
+    """A subscriber whom no test has met: what one run leaves behind is in nobody else's way."""
+    crowd = subscribers(datetime.now(UTC))
+    found = next(one for one in crowd if one.carrier == carrier and one.msisdn not in MET and fitting(one))
+    MET.add(found.msisdn)
+    return found
+
+
+async def arrive(browser: Browser, market: Running, *, viewport: dict[str, int], **more: Any) -> Person:
+    """A new person with an empty browser profile, at a screen that is touched if it is a phone's."""
+    touched = viewport == PHONE
+    context = await browser.new_context(
+        viewport=viewport,  # type: ignore[arg-type]
+        locale="en-GB",
+        reduced_motion="reduce",
+        **{"is_mobile": touched, "has_touch": touched} | more,
+    )
     return Person(market, context, await context.new_page())

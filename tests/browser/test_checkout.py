@@ -1,12 +1,13 @@
-"""A new card is entered at the payment provider, never with us; saved there, it pays for the next purchase."""
+"""A new card is entered at the payment provider, never with us; saved there, it pays, and who sold takes the money."""
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from market.demo.catalogue import month_ends
-from market.demo.seed import BUYER, SELLER
-from tests.browser.people import DESKTOP, PHONE, Person, arrive
+from market.demo.seed import BUYER
+from tests.browser.people import VIEWPORTS, Person, arrive, newcomer, other, sells
 from tests.stack import Running
 
 SECURE = "4000 0000 0000 3220"
@@ -24,11 +25,32 @@ async def _pay(person: Person, number: str) -> None:
     await page.get_by_role("button", name="Confirm payment").click()
 
 
-async def test_a_new_card_with_3d_secure_fills_the_wallet_and_then_buys(market: Running, browser: Browser) -> None:
+async def _withdrawn(seller: Person, amount: str) -> None:
+    """What a sale brought goes to the bank that the seller names at the provider, which asks who they are first."""
+    page = seller.page
+    await seller.open("/wallet")
+    available = page.get_by_test_id("wallet-available")
+    await expect(available).to_have_attribute("data-minor", amount.replace(".", ""), timeout=30_000)
+    await page.fill("#withdraw-amount", amount)
+    await page.get_by_test_id("withdraw").click()
+    await page.wait_for_url("**/onboarding/**")
+    await page.fill("#holder", "Seller")
+    await page.locator("form button").click()
+    await page.wait_for_url(f"{seller.market.web}/**")
+    await seller.open("/wallet")
+    await page.fill("#withdraw-amount", amount)
+    await page.get_by_test_id("withdraw").click()
+    await expect(available).to_have_attribute("data-minor", "0")
+
+
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_new_card_with_3d_secure_fills_the_wallet_then_buys_and_the_seller_is_paid(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
     symbol = f"CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
-    seller = await arrive(browser, market, viewport=DESKTOP)
-    buyer = await arrive(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
-    await seller.sign_in(SELLER[2])
+    seller = await arrive(browser, market, viewport=other(viewport))
+    buyer = await arrive(browser, market, viewport=viewport)
+    await seller.sign_in(newcomer(fitting=sells).msisdn)
     await buyer.sign_in(BUYER[2])
     page = buyer.page
 
@@ -57,6 +79,7 @@ async def test_a_new_card_with_3d_secure_fills_the_wallet_and_then_buys(market: 
     await page.get_by_test_id("ticket-submit-buy").click()
     await page.get_by_role("button", name="Confirm payment").click()
     await page.wait_for_url("**/instruments/*placed=*")
+    await _withdrawn(seller, "13.30")
 
     # Whoever removes a card is not offered it again.
     await buyer.open("/wallet")
@@ -64,3 +87,5 @@ async def test_a_new_card_with_3d_secure_fills_the_wallet_and_then_buys(market: 
     await page.get_by_test_id("forget-card").click()
     await page.wait_for_url("**/wallet?card=removed")
     await expect(page.get_by_test_id("saved-card")).to_have_count(0)
+    await seller.context.close()
+    await buyer.context.close()

@@ -1,32 +1,34 @@
 """What must hold on every page, in both languages and both themes, on a phone and on a desk."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page
 
 from market.demo.catalogue import SHANGHAI, month_ends
 from market.demo.seed import BUYER, SELLER
-from tests.browser.every_page import (
-    COLOURS,
-    NEEDS_A_BREAK,
-    NOT_PAGES,
-    PAGES,
-    Role,
-    Watch,
-    barriers,
-    routes,
-    watched,
+from tests.browser.every_page import NOT_PAGES, PAGES, Role, Watch, barriers, routes, watched
+from tests.browser.people import DESKTOP, PHONE, arrive
+from tests.browser.scenes import (
+    TROUBLE,
+    enter_as_officer,
+    enter_as_partner,
+    make_a_break,
+    make_a_gift,
+    open_a_case,
+    trouble,
 )
-from tests.browser.people import DESKTOP, PHONE, Person, arrive
 from tests.stack import Running
 
+pytestmark = pytest.mark.timeout(400)  # the first of them makes the town, and each looks at dozens of pages
+
 MOST_SHIFT = 0.02
-VIEWS: dict[str, dict[str, int]] = {"en": DESKTOP, "zh_CN": PHONE}
-"""Each language on another screen, so that two visits see all four."""
+SCREENS = {"phone": PHONE, "desktop": DESKTOP}
 OTHER_LANGUAGE = {
     "en": re.compile(r"\d月|(?<!CN)¥\d"),
     "zh_CN": re.compile(r"CN¥|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d"),
@@ -43,78 +45,53 @@ class Town:
     names: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Visit:
+    """One page of somebody's browser, in one language on one screen, and what must not happen there."""
+
+    page: Page
+    locale: str
+    screen: str
+    watch: Watch
+
+
 @pytest.fixture(scope="session")
 async def town(market: Running, browser: Browser) -> Town:
     symbol = f"CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
-    seller = await arrive(browser, market, viewport=DESKTOP)
-    buyer = await arrive(browser, market, viewport=DESKTOP)
+    seller, buyer, partner, officer = [await arrive(browser, market, viewport=DESKTOP) for _ in range(4)]
     await seller.sign_in(SELLER[2])
     await buyer.sign_in(BUYER[2])
+    await enter_as_partner(partner)
+    await enter_as_officer(officer)
     await seller.open(f"/instruments/{symbol}")
     await seller.place("sell", lots=3, price="1.10")
     await buyer.open(f"/instruments/{symbol}")
     await buyer.place("buy", lots=1, price="1.10")
     await buyer.open("/trades")
     trade = str(await buyer.page.get_by_test_id("trade-row").first.get_attribute("data-trade"))
-    await buyer.open(f"/trades/{trade}")
-    await expect(buyer.page.get_by_test_id("tracker")).to_have_attribute("data-state", "settled", timeout=30_000)
-    case, gift = await _open_a_case(buyer), await _make_a_gift(buyer)
+    names = {
+        "symbol": symbol,
+        "trade": trade,
+        "case": await open_a_case(buyer, trade),
+        "gift": await make_a_gift(buyer),
+        "different": await make_a_break(officer),
+        "today": f"{datetime.now(SHANGHAI).date()}",
+    }
     states: dict[Role, Any] = {
         "nobody": None,
         "member": await buyer.context.storage_state(),
-        "partner": await _partner(browser, market),
-        "officer": await _officer(browser, market),
+        "partner": await partner.context.storage_state(),
+        "officer": await officer.context.storage_state(),
     }
-    today = f"{datetime.now(SHANGHAI).date()}"
-    return Town(market, states, {"symbol": "COIN", "trade": trade, "case": case, "gift": gift, "today": today})
+    return Town(market, states, names)
 
 
-async def _open_a_case(buyer: Person) -> str:
-    await buyer.page.get_by_test_id("case").click()
-    await buyer.page.locator("input[type=radio]").first.check(force=True)
-    await buyer.page.fill("#case-words", "My phone shows nothing.")
-    await buyer.page.get_by_test_id("open-case").click()
-    await expect(buyer.page.get_by_test_id("case-state")).to_be_visible()
-    return buyer.page.url.partition("/cases/")[2].partition("?")[0]
-
-
-async def _make_a_gift(giver: Person) -> str:
-    await giver.open("/gifts")
-    await giver.page.fill("#gift-link-coins", "5")
-    await giver.page.get_by_test_id("make-gift").click()
-    address = await giver.page.get_by_test_id("gift-address").input_value()
-    return address.rpartition("/")[2]
-
-
-async def _partner(browser: Browser, market: Running) -> Any:
-    phone = re.search(r"Partner.*phone (\S+)", (market.data_dir / "demo-logins.txt").read_text(encoding="utf-8"))
-    assert phone is not None
-    partner = await arrive(browser, market, viewport=DESKTOP)
-    await partner.sign_in(phone[1])
-    return await partner.context.storage_state()
-
-
-async def _officer(browser: Browser, market: Running) -> Any:
-    officer = await arrive(browser, market, viewport=DESKTOP)
-    await officer.open("/officer/sign-in")
-    await officer.page.fill("#login", "officer")
-    await officer.page.fill("#password", market.officer_password)
-    await officer.page.get_by_test_id("officer-enter").click()
-    await officer.page.wait_for_url("**/officer")
-    return await officer.context.storage_state()
-
-
-def test_every_page_has_its_line_and_every_line_its_page() -> None:
-    assert set(routes()) == PAGES.keys() | NOT_PAGES | NEEDS_A_BREAK
-
-
-@pytest.mark.parametrize("role", ["nobody", "member", "partner", "officer"])
-@pytest.mark.parametrize("locale", VIEWS)
-async def test_every_page_is_without_barriers_in_both_themes_and_keeps_to_itself(
-    town: Town, browser: Browser, role: Role, locale: str
-) -> None:
+@asynccontextmanager
+async def _visit(town: Town, browser: Browser, role: Role, locale: str, screen: str) -> AsyncIterator[Visit]:
     context = await browser.new_context(
-        viewport=VIEWS[locale],  # type: ignore[arg-type]
+        viewport=SCREENS[screen],  # type: ignore[arg-type]
+        is_mobile=screen == "phone",
+        has_touch=screen == "phone",
         locale="en-GB",
         color_scheme="light",
         reduced_motion="reduce",
@@ -122,24 +99,53 @@ async def test_every_page_is_without_barriers_in_both_themes_and_keeps_to_itself
     )
     await context.add_cookies([{"name": "locale", "value": locale, "url": town.market.web}])
     watch = await watched(context, town.market.web)
-    page = await context.new_page()
-    tag = locale.replace("_", "-")
-
-    wrong: dict[str, list[str]] = {}
-    for template, (whose, path) in PAGES.items():
-        if whose == role:
-            where = path.format(tag=tag, **town.names)
-            wrong[template] = await _visit(page, town.market.web + where, locale, watch)
+    yield Visit(await context.new_page(), locale, screen, watch)
     await context.close()
+
+
+def test_every_page_has_its_line_and_every_line_its_page() -> None:
+    assert set(routes()) == PAGES.keys() | NOT_PAGES
+
+
+@pytest.mark.parametrize("role", ["nobody", "member", "partner", "officer"])
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("locale", OTHER_LANGUAGE)
+async def test_every_page_is_without_barriers_in_both_themes_and_keeps_to_itself(
+    town: Town, browser: Browser, locale: str, screen: str, role: Role
+) -> None:
+    wrong: dict[str, list[str]] = {}
+    async with _visit(town, browser, role, locale, screen) as visit:
+        for template, (whose, path) in PAGES.items():
+            if whose == role:
+                where = path.format(tag=locale.replace("_", "-"), **town.names)
+                wrong[template] = await _wrong_with(visit, town.market.web + where)
 
     assert {template: found for template, found in wrong.items() if found} == {}
 
 
-async def _visit(page: Page, address: str, locale: str, watch: Watch) -> list[str]:
+@pytest.mark.parametrize("status", TROUBLE)
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("locale", OTHER_LANGUAGE)
+async def test_a_page_of_trouble_is_without_barriers_in_both_themes(
+    town: Town, browser: Browser, locale: str, screen: str, status: int
+) -> None:
+    role, path = TROUBLE[status]
+    async with (
+        _visit(town, browser, role, locale, screen) as visit,
+        trouble(status, town.market, visit.page.context),
+    ):
+        wrong = await _wrong_with(visit, town.market.web + path, status)
+
+    assert wrong == []
+
+
+async def _wrong_with(visit: Visit, address: str, status: int = 200) -> list[str]:
     """Everything that is wrong with one page."""
+    page, locale, watch = visit.page, visit.locale, visit.watch
+    await page.emulate_media(color_scheme="light")
     answer = await page.goto(address, wait_until="load")
     assert answer is not None
-    wrong = [] if answer.status == 200 else [f"answered {answer.status}"]
+    wrong = [] if answer.status == status else [f"answered {answer.status}"]
     wrong += await barriers(page)
     language = await page.evaluate("document.documentElement.lang")
     title, text = await page.title(), await page.inner_text("body")
@@ -148,11 +154,14 @@ async def _visit(page: Page, address: str, locale: str, watch: Watch) -> list[st
     if bool(re.search(r"[一-鿿]", title)) != (locale == "zh_CN") or title.startswith(" ·"):
         wrong.append(f"title is {title}")
     wrong += [f"written as {found[0]!r}" for found in OTHER_LANGUAGE[locale].finditer(text)]
+    if (width := await page.evaluate("document.documentElement.scrollWidth")) > SCREENS[visit.screen]["width"]:
+        wrong.append(f"is {width} wide")
     if (shift := await page.evaluate("window.sfShift")) > MOST_SHIFT:
         wrong.append(f"shifts by {shift:.3f}")
     wrong += [f"breaks {each}" for each in await page.evaluate("window.sfViolations")]
-    wrong += [f"asks {each}" for each in watch.left_the_host] + [f"says {each}" for each in watch.complaints]
+    wrong += [f"asks {each}" for each in watch.left_the_host]
+    wrong += [f"says {each}" for each in watch.complaints if not (status != 200 and f"status of {status}" in each)]
     watch.left_the_host.clear()
     watch.complaints.clear()
-    await page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    return wrong + [f"dark {each}" for each in await barriers(page, COLOURS)]
+    await page.emulate_media(color_scheme="dark")
+    return wrong + [f"dark {each}" for each in await barriers(page)]

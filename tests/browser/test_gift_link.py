@@ -1,21 +1,19 @@
-"""A gift by link between two people, and data given to the tank."""
+"""A gift by link between two people."""
 
-from datetime import UTC, datetime, timedelta
-
+import pytest
 from playwright.async_api import Browser, expect
 
-from market.demo.catalogue import month_ends
-from tests.browser.people import DESKTOP, PHONE, arrive
+from tests.browser.people import VIEWPORTS, arrive, newcomer, other
 from tests.stack import Running
 
-GIVER = "+8613901000122"
-TAKER = "+8613901000123"
 
-
-async def test_a_gift_is_made_scanned_and_taken_once(market: Running, browser: Browser) -> None:
-    giver = await arrive(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
-    taker = await arrive(browser, market, viewport=DESKTOP)
-    await giver.sign_in(GIVER)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_gift_is_made_scanned_and_taken_once(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    giver = await arrive(browser, market, viewport=viewport)
+    taker = await arrive(browser, market, viewport=other(viewport))
+    await giver.sign_in(newcomer().msisdn)
     await giver.open("/coins")
     await giver.page.get_by_test_id("reward").click()
     await expect(giver.page.get_by_test_id("coins-available")).to_have_attribute("data-coins", "5")
@@ -32,7 +30,7 @@ async def test_a_gift_is_made_scanned_and_taken_once(market: Running, browser: B
     path = address[address.index("/gifts/") :]
     await taker.open(path)
     await expect(taker.page.get_by_test_id("gift-sign-in")).to_be_visible()
-    await taker.sign_in(TAKER)
+    await taker.sign_in(newcomer("CUCC").msisdn)
     await taker.open(path)
     await taker.page.get_by_test_id("claim-gift").click()
     await expect(taker.page.get_by_test_id("gift")).to_have_attribute("data-state", "claimed")
@@ -41,19 +39,5 @@ async def test_a_gift_is_made_scanned_and_taken_once(market: Running, browser: B
 
     await giver.open(path)
     await expect(giver.page.get_by_test_id("gift")).to_have_attribute("data-state", "claimed")
-
-
-async def test_spare_data_is_given_to_the_tank(market: Running, browser: Browser) -> None:
-    giver = await arrive(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
-    await giver.sign_in("+8613800138001")
-    last_day = month_ends(datetime.now(UTC))[0] - timedelta(days=1)
-    symbol = f"CMCC-CN-{last_day:%y%m}"
-
-    await giver.open("/tank")
-    await giver.page.select_option("#give-symbol", symbol)
-    await giver.page.fill("#give-amount", "300")
-    await giver.page.get_by_test_id("tank-give").click()
-
-    level = giver.page.locator(f'[data-testid="tank-level"][data-symbol="{symbol}"]')
-    await expect(level).to_have_attribute("data-mb", "300")
-    await expect(giver.page.get_by_test_id("tank-given")).to_have_count(1)
+    await giver.context.close()
+    await taker.context.close()

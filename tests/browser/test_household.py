@@ -1,19 +1,22 @@
-"""Two people become a household: one asks on the phone, the other joins at the desk, by the keyboard."""
+"""Two people become a household: one asks, the other joins by the keyboard, and the one who pays sets limits."""
 
+import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.people import DESKTOP, PHONE, arrive
+from market.vault import mask
+from tests.browser.people import VIEWPORTS, arrive, newcomer, other
 from tests.stack import Running
 
-PAYER = "+8613901000120"
-OTHER = "+8613901000121"
 
-
-async def test_one_asks_and_the_other_joins(market: Running, browser: Browser) -> None:
-    payer = await arrive(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
-    other = await arrive(browser, market, viewport=DESKTOP)
-    await payer.sign_in(PAYER)
-    await other.sign_in(OTHER)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_one_asks_the_other_joins_and_lines_have_their_limits(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    payer = await arrive(browser, market, viewport=viewport)
+    joiner = await arrive(browser, market, viewport=other(viewport))
+    paying, joining = newcomer("CTCC").msisdn, newcomer("CTCC").msisdn
+    await payer.sign_in(paying)
+    await joiner.sign_in(joining)
 
     # What is wrong stands beside its field, and what was typed stays.
     await payer.open("/household")
@@ -22,28 +25,48 @@ async def test_one_asks_and_the_other_joins(market: Running, browser: Browser) -
     await expect(payer.page.locator("#invite-phone-error")).to_be_visible()
     await expect(payer.page.locator("#invite-phone")).to_have_value("12")
 
-    await payer.page.fill("#invite-phone", OTHER)
+    await payer.page.fill("#invite-phone", joining)
     await payer.page.get_by_test_id("household-invite").click()
-    await expect(payer.page.get_by_test_id("household-asked")).to_contain_text("139****0121")
+    await expect(payer.page.get_by_test_id("household-asked")).to_contain_text(mask(joining))
 
-    await other.open("/household")
-    question = other.page.get_by_test_id("household-question")
-    await expect(question).to_contain_text("139****0120")
+    await joiner.open("/household")
+    question = joiner.page.get_by_test_id("household-question")
+    await expect(question).to_contain_text(mask(paying))
     await question.get_by_test_id("household-accept").focus()
-    await other.page.keyboard.press("Enter")
-    await expect(other.page.get_by_test_id("household-line")).to_have_count(2)
+    await joiner.page.keyboard.press("Enter")
+    await expect(joiner.page.get_by_test_id("household-line")).to_have_count(2)
     await expect(question).to_have_count(0)
 
     # The payer limits the other's line; the other sees it and can't change it.
     await payer.open("/household")
-    line = payer.page.get_by_test_id("household-line").filter(has_text="139****0121")
+    line = payer.page.get_by_test_id("household-line").filter(has_text=mask(joining))
     await line.get_by_text("Limit of this line").click()
     await line.get_by_label("MB a month").fill("2000")
+    await line.get_by_label("Yuan a month").fill("25")
     await line.get_by_test_id("household-limit").click()
-    await other.open("/household")
-    mine = other.page.get_by_test_id("household-line").filter(has_text="139****0121")
+    await expect(payer.page.get_by_test_id("notice-good")).to_be_visible()
+    await joiner.open("/household")
+    mine = joiner.page.get_by_test_id("household-line").filter(has_text=mask(joining))
     await expect(mine).to_contain_text("2 GB")
-    await expect(other.page.get_by_test_id("household-limit")).to_have_count(0)
+    await expect(mine).to_contain_text("25.00")
+    await expect(joiner.page.get_by_test_id("household-limit")).to_have_count(0)
 
-    await other.page.get_by_test_id("household-leave").click()
-    await expect(other.page.get_by_test_id("household-line")).to_have_count(0)
+    # More than the limit can't be bought for the line; the answer stands where it was asked, with what was typed.
+    await line.get_by_text("Buy for this line").click()
+    await line.get_by_label("Lots").fill("21")
+    await line.get_by_test_id("household-buy").click()
+    await expect(line.get_by_role("alert")).to_be_visible()
+    await expect(line.get_by_label("Lots")).to_have_value("21")
+
+    # Empty fields lift the limit.
+    await payer.open("/household")
+    await line.get_by_text("Limit of this line").click()
+    await line.get_by_label("MB a month").fill("")
+    await line.get_by_label("Yuan a month").fill("")
+    await line.get_by_test_id("household-limit").click()
+    await expect(line).not_to_contain_text("2 GB")
+
+    await joiner.page.get_by_test_id("household-leave").click()
+    await expect(joiner.page.get_by_test_id("household-line")).to_have_count(0)
+    await payer.context.close()
+    await joiner.context.close()

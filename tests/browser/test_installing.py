@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from market.demo.seed import BUYER
-from tests.browser.people import PHONE, arrive
+from tests.browser.people import PHONE, VIEWPORTS, arrive
 from tests.stack import Running
 
 KEPT = """async () => {
@@ -25,8 +26,11 @@ async def _is_active(page: Page) -> None:
     await page.wait_for_function(ACTIVE)
 
 
-async def test_a_browser_finds_all_that_it_needs_to_install_the_pages(market: Running, browser: Browser) -> None:
-    visitor = await arrive(browser, market, viewport=PHONE)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_browser_finds_all_that_it_needs_to_install_the_pages(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    visitor = await arrive(browser, market, viewport=viewport)
     await visitor.open("/market")
     await _is_active(visitor.page)
     devtools = await visitor.context.new_cdp_session(visitor.page)
@@ -52,8 +56,11 @@ async def test_the_manifest_speaks_the_readers_language(market: Running, browser
     assert (await answer.json())["name"] == "流市"
 
 
-async def test_without_a_network_a_page_says_so_in_the_readers_language(market: Running, browser: Browser) -> None:
-    member = await arrive(browser, market, viewport=PHONE)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_without_a_network_a_page_says_so_in_the_readers_language(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    member = await arrive(browser, market, viewport=viewport)
     await member.sign_in(BUYER[2])
     await _is_active(member.page)
     await member.open("/orders")
@@ -70,8 +77,11 @@ async def test_without_a_network_a_page_says_so_in_the_readers_language(market: 
     await expect(member.page.get_by_test_id("home")).to_be_visible()
 
 
-async def test_nothing_of_a_member_is_kept_on_the_device(market: Running, browser: Browser) -> None:
-    member = await arrive(browser, market, viewport=PHONE)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_nothing_of_a_member_is_kept_on_the_device(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    member = await arrive(browser, market, viewport=viewport)
     await member.sign_in(BUYER[2])
     await _is_active(member.page)
     for path in ("/", "/orders", "/wallet", "/me"):
@@ -83,8 +93,11 @@ async def test_nothing_of_a_member_is_kept_on_the_device(market: Running, browse
     assert all(path.startswith(("/static/", "/offline/")) for path in kept), kept
 
 
-async def test_caches_of_former_versions_are_deleted(market: Running, browser: Browser) -> None:
-    visitor = await arrive(browser, market, viewport=PHONE)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_caches_of_former_versions_are_deleted(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    visitor = await arrive(browser, market, viewport=viewport)
     await visitor.open("/sign-in")
     await _is_active(visitor.page)
     await visitor.page.evaluate("caches.open('surplusflow-former')")

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from market.demo.seed import BUYER
-from tests.browser.people import DESKTOP, PHONE, Person, arrive
+from tests.browser.people import VIEWPORTS, Person, arrive
 from tests.stack import Running
 from web.i18n import CLOCK
 
@@ -28,7 +28,7 @@ async def top_up(person: Person, yuan: int) -> None:
     had = int(await available.get_attribute("data-minor") or "0")
     await person.page.fill("#top-up-amount", f"{yuan}.00")
     await person.page.get_by_test_id("top-up").click()
-    await expect(available).to_have_attribute("data-minor", str(had + yuan * 100), timeout=15_000)
+    await expect(available).to_have_attribute("data-minor", str(had + yuan * 100))
 
 
 async def placed(person: Person, price: str, minutes: int | None = None) -> str:
@@ -43,7 +43,7 @@ async def placed(person: Person, price: str, minutes: int | None = None) -> str:
     return await person.place("buy", lots=3, price=price)
 
 
-@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 async def test_an_order_is_amended_renewed_and_cancelled(
     market: Running, browser: Browser, viewport: dict[str, int]
 ) -> None:
@@ -78,10 +78,11 @@ async def test_an_order_is_amended_renewed_and_cancelled(
     await person.context.close()
 
 
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 async def test_without_script_an_order_is_cancelled_alone_and_with_all_others(
-    market: Running, browser: Browser
+    market: Running, browser: Browser, viewport: dict[str, int]
 ) -> None:
-    person = await arrive(browser, market, viewport=PHONE, java_script_enabled=False)
+    person = await arrive(browser, market, viewport=viewport, java_script_enabled=False)
     await person.sign_in(BUYER[2])
     await top_up(person, 20)
     for price in ("0.03", "0.04"):
@@ -102,8 +103,11 @@ async def test_without_script_an_order_is_cancelled_alone_and_with_all_others(
     await person.context.close()
 
 
-async def test_a_statement_is_read_and_kept_in_three_forms(market: Running, browser: Browser) -> None:
-    person = await arrive(browser, market, viewport=DESKTOP, accept_downloads=True)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_statement_is_read_and_kept_in_three_forms(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    person = await arrive(browser, market, viewport=viewport, accept_downloads=True)
     await person.sign_in(BUYER[2])
     await top_up(person, 7)
     await person.page.get_by_test_id("statement").click()
@@ -111,6 +115,15 @@ async def test_a_statement_is_read_and_kept_in_three_forms(market: Running, brow
     closing = int(await sums.get_attribute("data-closing") or "")
     entries = int(await sums.get_attribute("data-entries") or "")
     await expect(person.page.get_by_test_id("statement-row")).to_have_count(entries)
+
+    # On paper it is the statement alone.
+    bar, menu = person.page.locator("header.top"), person.page.locator("nav.bottom")
+    await person.page.emulate_media(media="print")
+    await expect(bar).to_be_hidden()
+    await expect(menu).to_be_hidden()
+    await expect(sums).to_be_visible()
+    await person.page.emulate_media(media="screen")
+    await expect(bar).to_be_visible()
 
     held = {}
     for form in ("pdf", "xlsx", "csv"):

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from market.demo.catalogue import month_ends
 from market.demo.seed import SELLER
-from tests.browser.people import DESKTOP, PHONE, Person, arrive
+from tests.browser.people import VIEWPORTS, Person, arrive
 from tests.stack import Running
 
 
@@ -19,8 +20,12 @@ async def a_seller(browser: Browser, market: Running, viewport: dict[str, int]) 
     return person
 
 
-async def test_fields_appear_only_for_what_was_chosen(browser: Browser, market: Running) -> None:
-    page = (await a_seller(browser, market, PHONE)).page
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_fields_appear_only_for_what_was_chosen(
+    browser: Browser, market: Running, viewport: dict[str, int]
+) -> None:
+    person = await a_seller(browser, market, viewport)
+    page = person.page
 
     await expect(page.locator("#ticket-kind")).to_be_hidden()
     await page.get_by_test_id("ticket-more").click()
@@ -42,10 +47,14 @@ async def test_fields_appear_only_for_what_was_chosen(browser: Browser, market: 
     await expect(page.locator("#ticket-fall-by")).to_be_hidden()
     await page.locator("label:has(#ticket-side-buy)").click()
     await expect(page.locator("#ticket-falling")).to_be_hidden()
+    await person.context.close()
 
 
-async def test_a_seller_lets_the_price_fall_until_it_sells(browser: Browser, market: Running) -> None:
-    person = await a_seller(browser, market, DESKTOP)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_seller_lets_the_price_fall_until_it_sells(
+    browser: Browser, market: Running, viewport: dict[str, int]
+) -> None:
+    person = await a_seller(browser, market, viewport)
     page = person.page
 
     await page.locator("label:has(#ticket-falling)").click()
@@ -62,3 +71,4 @@ async def test_a_seller_lets_the_price_fall_until_it_sells(browser: Browser, mar
     await page.get_by_test_id("cancel-all").click()
     await page.get_by_role("button", name="Cancel them").click()
     await expect(page.get_by_test_id("empty")).to_be_visible()
+    await person.context.close()

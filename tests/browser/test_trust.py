@@ -3,15 +3,13 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 from redis.asyncio import Redis
 
-from market.demo.people import subscribers
-from market.demo.seed import BUYER, SELLER
-from tests.browser.people import DESKTOP, PHONE, Person, arrive
+from tests.browser.people import VIEWPORTS, Person, arrive, newcomer, other
 from tests.stack import Running
 
 
@@ -54,11 +52,14 @@ async def proofs_run_out(market: Running) -> None:
             await redis.set(key, json.dumps({**held, "proved": {}}), keepttl=True)
 
 
-async def test_a_passkey_is_added_signs_in_and_proves_before_payouts_change(market: Running, browser: Browser) -> None:
-    person = await a_guest(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_passkey_is_added_signs_in_and_proves_before_payouts_change(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    person = await a_guest(browser, market, viewport=viewport)
     page = person.page
     await with_authenticator(page)
-    await person.sign_in(BUYER[2], anew=True)
+    await person.sign_in(newcomer().msisdn)
 
     await person.open("/settings/passkeys")
     await page.fill("#passkey-name", "my phone")
@@ -92,10 +93,14 @@ async def test_a_passkey_is_added_signs_in_and_proves_before_payouts_change(mark
     await person.context.close()
 
 
-async def test_a_code_proves_before_a_withdrawal_and_what_was_typed_is_kept(market: Running, browser: Browser) -> None:
-    person = await arrive(browser, market, viewport=DESKTOP)
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_code_proves_before_a_withdrawal_and_what_was_typed_is_kept(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    person = await arrive(browser, market, viewport=viewport)
     page = person.page
-    await person.sign_in(BUYER[2])
+    somebody = newcomer("CUCC").msisdn
+    await person.sign_in(somebody)
     await proofs_run_out(market)
 
     await person.open("/wallet")
@@ -106,17 +111,18 @@ async def test_a_code_proves_before_a_withdrawal_and_what_was_typed_is_kept(mark
     await page.fill("#code", "000000")
     await page.get_by_test_id("prove").click()
     await expect(page.locator("#code-error")).to_be_visible()
-    await page.fill("#code", await person.code_on_phone(BUYER[2]))
+    await page.fill("#code", await person.code_on_phone(somebody))
     await page.get_by_test_id("prove").click()
 
     await expect(page.locator("#withdraw-amount")).to_have_value("12.34")
     await person.context.close()
 
 
-async def test_one_device_signs_another_out(market: Running, browser: Browser) -> None:
-    here = await arrive(browser, market, viewport=DESKTOP)
-    there = await arrive(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
-    somebody = next(each.msisdn for each in subscribers(datetime.now(UTC)) if each.carrier == "CTCC")
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_one_device_signs_another_out(market: Running, browser: Browser, viewport: dict[str, int]) -> None:
+    here = await arrive(browser, market, viewport=viewport)
+    there = await arrive(browser, market, viewport=other(viewport))
+    somebody = newcomer("CTCC").msisdn
     await here.sign_in(somebody)
     await there.sign_in(somebody, anew=True)
 
@@ -131,10 +137,13 @@ async def test_one_device_signs_another_out(market: Running, browser: Browser) -
     await there.context.close()
 
 
-async def test_a_name_is_checked_and_the_limit_grows(market: Running, browser: Browser) -> None:
-    person = await arrive(browser, market, viewport=PHONE, is_mobile=True, has_touch=True)
-    page = person.page
-    await person.sign_in(SELLER[2])
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_a_name_is_checked_and_the_limit_grows(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    person = await arrive(browser, market, viewport=viewport)
+    page, somebody = person.page, newcomer("CUCC")
+    await person.sign_in(somebody.msisdn)
     await person.open("/settings")
     before = int(await page.get_by_test_id("allowance-month").get_attribute("data-minor") or 0)
 
@@ -145,8 +154,8 @@ async def test_a_name_is_checked_and_the_limit_grows(market: Running, browser: B
     await expect(page.locator("#real-name")).to_have_value("Somebody Else")
     await expect(page.locator("#document")).to_have_value("")
 
-    await page.fill("#real-name", SELLER[0])
-    await page.fill("#document", f"demo {SELLER[2][-8:]}")
+    await page.fill("#real-name", somebody.name)
+    await page.fill("#document", f"demo {somebody.msisdn[-8:]}")
     await page.get_by_test_id("check-name").click()
     await expect(page.get_by_test_id("allowance-month")).to_have_attribute("data-minor", str(before * 5))
     await person.context.close()
