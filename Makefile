@@ -9,6 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ok
 WORDS := $(patsubst %.po,%.mo,$(wildcard web/locale/*/LC_MESSAGES/*.po))
 TESTS ?=
+PICTURES ?=
 
 .DELETE_ON_ERROR:
 .PHONY: run setup test lint audit lock screenshots clean
@@ -38,8 +39,8 @@ lock: setup  ## resolve the dependencies anew; UPGRADE=--upgrade takes newer ver
 	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		--python-version 3.11 --quiet $(UPGRADE) -o requirements.lock
 
-screenshots: setup  ## the pictures of the documentation
-	@CHROMIUM=$$(sh tests/browser/install.sh) $(BIN)/python -m tests.browser.screenshots
+screenshots: setup  ## the pictures of the documentation; PICTURES="error-* long-*" takes only those
+	@CHROMIUM=$$(sh tests/browser/install.sh) && export CHROMIUM && set -f && $(BIN)/python -m tests.browser.screenshots $(PICTURES)
 
 clean:  ## the set-up and the caches; the data directory stays
 	@rm -rf .venv .browser .mypy_cache .ruff_cache .pytest_cache .import_linter_cache $(WORDS)

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from market.demo.catalogue import month_ends
 from market.demo.seed import BUYER, SELLER
 from tests.browser.people import PHONE, VIEWPORTS, Person, arrive, newcomer, other
+from tests.faults.waiting import until
 from tests.stack import Running
 
 COIN = "/instruments/COIN"
@@ -305,6 +306,11 @@ async def test_a_lost_stream_greys_the_prices_and_blocks_the_ticket_until_it_is_
     await expect(page.locator("body")).not_to_have_class("stale")
     await expect(button).to_be_enabled()
 
+    async def has_told_its_number() -> bool:
+        return bool(await page.evaluate("() => document.getElementById('live')._htmx?.sse?.lastEventId"))
+
+    await until(has_told_its_number)
+
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.headers.get("last-event-id", "")))
     await page.route("**/stream", lambda route: route.abort())
@@ -319,7 +325,7 @@ async def test_a_lost_stream_greys_the_prices_and_blocks_the_ticket_until_it_is_
     await page.unroute("**/stream")
     await expect(button).to_be_enabled(timeout=60_000)
     await expect(page.get_by_test_id("stale")).to_be_hidden()
-    assert any(re.fullmatch(r"\d+-\d+", known) for known in asked)
+    assert any(re.fullmatch(r"\d+-\d+", known) for known in asked), asked
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)

@@ -148,12 +148,12 @@ async def _with_own_fees(
     session: AsyncSession, instruments: list[InstrumentView], member: Member, now: datetime
 ) -> list[InstrumentView]:
     """The instruments with the fee that this member's sales would pay."""
-    schedule = await fees.schedule(session)
+    known = await fees.in_force(session, now)
     charges = await carrier_charges.all_in_force(session, now)
     own = []
     for one in instruments:
         each = replace(one, charges=charges.get(one.carrier or ""))
-        terms = fees.terms_in_force(schedule, now, party_kind=member.kind, carrier=each.carrier, symbol=each.symbol)
+        terms = fees.terms_in_force(known, now, party_kind=member.kind, carrier=each.carrier, symbol=each.symbol)
         own.append(
             each
             if terms is None

@@ -19,7 +19,7 @@ from web.edge.venue import Venue
 from web.i18n import CLOCK, N_
 from web.pages.forms import Form, errors_of, queried, read
 from web.pages.rendering import Page, locale_of, new_key, page, see_other
-from web.pages.words import CAUSES, word
+from web.pages.words import CAUSES, refusal_words, word
 
 STATES = {
     "open": N_("Unresolved"),
@@ -49,6 +49,13 @@ PLACES = {
     "write_offs": N_("Write-offs"),
     "ledger": N_("Our own accounts"),
 }
+DETAILS = (
+    N_("nothing of that name is known here"),
+    N_("done, and not in the ledger"),
+    N_("the ledger says {0}"),
+    N_("{0} here, and past the end of its reservation"),
+)
+"""What a comparison notes of a break, as far as it is words and no codes."""
 SHOWN = ("open", "explained", "adjusted", "closed")
 FIELDS = ("explanation", "category", "source", "target", "amount", "reason")
 
@@ -161,6 +168,7 @@ async def _break(
         status=status,
         officer=officer,
         row=row,
+        detail=refusal_words("", row.detail, locale_of(request)),
         adjustments=adjustments,
         categories=tuple(CATEGORIES),
         typed=typed or Typed(),

@@ -385,7 +385,7 @@ CASE_REASONS = {
     "other": N_("Something else"),
 }
 CASE_STATES = {
-    "open": N_("Open"),
+    "open": N_("Unresolved"),
     "decided": N_("Decided"),
     "withdrawn": N_("Withdrawn"),
     "abandoned": N_("Given up: no answer came in time"),
