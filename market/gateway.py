@@ -21,6 +21,7 @@ from market.keys import reused
 from market.refusals import OutcomeUnknown, Unavailable
 from market.sharding import ASSIGNED, Routes
 from market.storage import Storage, check_command, told
+from settlement.waiting import end
 
 log = structlog.get_logger()
 
@@ -65,9 +66,7 @@ class Gateway:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def submit(self, command: Command) -> Answer:
         """Send a command and give its answer, a refusal included.

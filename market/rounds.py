@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from market.refusals import Refusal
 from market.venue import Venue
+from settlement.waiting import end
 
 log = structlog.get_logger()
 
@@ -35,9 +36,7 @@ async def beside(venue: Venue, *kinds: Rounds) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def _again_and_again(venue: Venue, kind: Rounds) -> None:

@@ -1,8 +1,10 @@
-"""Waiting for whichever comes first."""
+"""Waiting for whichever comes first, and for the end of what goes on."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
+
+AGAIN_SECONDS = 0.5
 
 
 async def first(*waits: Coroutine[Any, Any, Any], timeout_seconds: float | None = None) -> None:
@@ -14,3 +16,12 @@ async def first(*waits: Coroutine[Any, Any, Any], timeout_seconds: float | None 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: one that waits in a library may lose a cancellation there, and go on."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,6 +15,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from market.venue import Venue
+from settlement.waiting import end
 
 logger = structlog.get_logger("surplusflow.hub")
 
@@ -115,10 +116,9 @@ class Hub:
             return
         del self._subjects[channel]
         if not self._subjects:
-            for task in (*self._running, *self._beginnings):
-                task.cancel()
-            self._running = []
+            former, self._running = self._running, []
             self._connected.clear()
+            await end([*former, *self._beginnings])
         elif self._pubsub is not None:
             with contextlib.suppress(RedisError, OSError):
                 await self._pubsub.unsubscribe(channel)
@@ -126,11 +126,13 @@ class Hub:
     async def _listen(self) -> None:
         """Hold the subscription, and begin anew whenever it is lost."""
         while True:
+            pubsub = self._redis.pubsub()
             try:
-                async with self._redis.pubsub() as self._pubsub:
-                    await self._pubsub.subscribe(self._own, *self._subjects)
+                async with pubsub:
+                    self._pubsub = pubsub
+                    await pubsub.subscribe(self._own, *self._subjects)
                     while True:
-                        message = await self._pubsub.get_message(timeout=LISTEN_SECONDS)
+                        message = await pubsub.get_message(timeout=LISTEN_SECONDS)
                         if message is not None:
                             self._take(message["type"], message["channel"].decode(), message["data"])
             except (RedisError, OSError) as error:
@@ -138,7 +140,8 @@ class Hub:
                 self._lose()
                 await asyncio.sleep(RETRY_SECONDS)
             finally:
-                self._pubsub = None
+                if self._pubsub is pubsub:  # and not that of a listener which has begun since this one was told to end
+                    self._pubsub = None
 
     def _take(self, kind: str, channel: str, data: Any) -> None:
         if kind == "subscribe" and channel == self._own:

@@ -1,9 +1,10 @@
 """The event streams: what they send, how seldom, and when they end."""
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from market import notices, views
 from market.engine.commands import BookUpdate, decode_book, encode, market_channel, party_channel
 from market.market_data import NUMBERS
 from market.parties import Member, member
+from tests.faults.waiting import until
 from tests.pages.conftest import Browser
 from tests.web.making import Market as MarketOfTests
 from tests.web.making import a_key
@@ -381,6 +383,34 @@ async def test_two_readers_of_one_channel_share_one_subscription(hub: Hub) -> No
     async with reader() as one, reader() as other:
         assert one is other
         assert hub.readers == 2
+
+
+async def test_a_reader_who_comes_as_the_last_one_leaves_hears_of_everything(hub: Hub, redis: Redis) -> None:
+    """So it is whenever somebody goes from one page to the next: the subscription ends and begins at once."""
+    for number in range(15):
+        async with AsyncExitStack() as stack:
+            wake = asyncio.Event()
+            leaving = asyncio.create_task(_reads_until(wake, hub))
+            await asyncio.sleep(0.002 * (number % 5))
+            wake.set()
+            await asyncio.sleep(0)
+            await stack.enter_async_context(hub.following("surplusflow:one", Subject, asyncio.Event()))
+            assert await hub.connected(SECONDS)
+            other = await stack.enter_async_context(hub.following("surplusflow:other", Subject, asyncio.Event()))
+            await until(functools.partial(_is_past, other, 0), SECONDS)  # it is told that its subscription stands
+            known = other.version
+            await redis.publish("surplusflow:other", b"news")
+            await until(functools.partial(_is_past, other, known), SECONDS)
+            await leaving
+
+
+async def _is_past(subject: Subject, version: int) -> bool:
+    return subject.version > version
+
+
+async def _reads_until(wake: asyncio.Event, hub: Hub) -> None:
+    async with hub.following("surplusflow:one", Subject, asyncio.Event()):
+        await wake.wait()
 
 
 def test_a_message_has_no_line_that_ends_it_early() -> None:

@@ -77,7 +77,7 @@ async def lying_provider(world: World, provider: Provider) -> AsyncIterator[tupl
 @asynccontextmanager
 async def lying_carrier(world: World) -> AsyncIterator[tuple[World, Link]]:
     async with open_link(world.sim.port) as link:
-        profile = replace(world.carrier.profile, base_url=f"{link.url}/cmcc")
+        profile = replace(world.carrier.profile, base_url=f"{link.url}/cmcc", timeout_seconds=5.0)  # the lie must come
         async with Carrier(profile) as carrier:
             yield replace(world, carrier=carrier), link
 
