@@ -82,8 +82,10 @@ class LimitReached(TooMany):
 
     def __init__(self, wait_ms: int) -> None:
         seconds = -(-wait_ms // 1000)
-        span = f"{seconds} seconds" if seconds <= SHOWN_SECONDS else f"{-(-seconds // 60)} minutes"
-        super().__init__(f"That was too often. Please try again in {span}.")
+        words = f"That was too often. Please try again in {seconds} s."
+        if seconds > SHOWN_SECONDS:
+            words = f"That was too often. Please try again in {-(-seconds // 60)} min."
+        super().__init__(words)
         self.retry_after_seconds = seconds
         self.headers = {"Retry-After": str(seconds)}
 

@@ -87,7 +87,7 @@ async def test_an_honest_use_is_given_back(redis: Redis, vault: Vault) -> None:
 async def test_a_refusal_says_how_long_to_wait(redis: Redis, vault: Vault) -> None:
     await taken(redis, vault, 3, THREE_A_MINUTE.of("138"))
 
-    with pytest.raises(LimitReached, match="in 20 seconds") as caught:
+    with pytest.raises(LimitReached, match="in 20 s") as caught:
         await limits.take(redis, vault, THREE_A_MINUTE.of("138"))
 
     assert caught.value.headers == {"Retry-After": "20"}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from babel.messages.pofile import read_po
 
+from market.limits import LimitReached
 from market.refusals import NotAllowed
 from matching.refusals import BadQuantity
 from tests.pages.catalogue import CHINESE, TEMPLATE, messages
@@ -126,6 +127,11 @@ def test_a_refusal_keeps_its_figures_in_the_other_language() -> None:
 
     assert said(refusal, "zh_CN") == "您可卖出 700 MB：剩余 1200 MB，运营商要求保留一部分。"
     assert said(refusal, "en") == refusal.detail
+
+
+@pytest.mark.parametrize(("wait_ms", "words"), [(8_200, "请 9 秒后再试。"), (900_000, "请 15 分钟后再试。")])
+def test_who_asked_too_often_is_told_when_to_come_back(wait_ms: int, words: str) -> None:
+    assert words in said(LimitReached(wait_ms), "zh_CN")
 
 
 def test_a_refusal_of_matching_is_told_in_the_readers_language() -> None:
