@@ -25,7 +25,7 @@ from market.tables import LineRow
 from market.vault import Vault, VaultBroken
 from market.venue import Venue, open_venue
 from settlement.steps import Outside
-from settlement.waiting import first
+from settlement.waiting import end, first
 from settlement.worker import STEPS, run
 
 log = structlog.get_logger()
@@ -122,8 +122,7 @@ async def _listening(venue: Venue, wake: asyncio.Event) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
 
 
 async def _listen(venue: Venue, wake: asyncio.Event) -> None:

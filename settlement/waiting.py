@@ -13,9 +13,7 @@ async def first(*waits: Coroutine[Any, Any, Any], timeout_seconds: float | None 
     try:
         await asyncio.wait(tasks, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
