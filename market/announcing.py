@@ -9,5 +9,7 @@ from redis.exceptions import RedisError
 async def announce(redis: Redis, *channels: str) -> None:
     """Say so on each channel, after the commit."""
     with contextlib.suppress(RedisError, OSError):
-        for channel in channels:
-            await redis.publish(channel, b"")
+        async with redis.pipeline(transaction=False) as all_at_once:
+            for channel in channels:
+                all_at_once.publish(channel, b"")
+            await all_at_once.execute()

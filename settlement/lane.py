@@ -26,6 +26,9 @@ BATCH = 200
 """Results that are written in one go."""
 TRIES = 4
 PAUSE_SECONDS = 1.0
+BREATH_SECONDS = 0.025
+"""Between two looks for work, and before outcomes are written while more are on their way: a transaction costs as much
+for one trade as for several."""
 SEND_WITHIN = 0.8
 """What could not be sent within this share of the slack is put back: the time that is left may not do for the call."""
 
@@ -58,6 +61,7 @@ class Lane:
     _turns: Iterable[int] = field(default_factory=count)
     _calls: set[asyncio.Task[None]] = field(default_factory=set)
     _endings: asyncio.Queue[Ending] = field(default_factory=asyncio.Queue)
+    _next_take: float = 0.0
     _shown: Standing | None = None
     """How the lane stands for everybody to read; nothing until the first call's outcome."""
 
@@ -68,6 +72,7 @@ class Lane:
             while not stop.is_set():
                 if not await self._turn(group):
                     await first(self._something_to_do(), stop.wait())
+                    await first(stop.wait(), timeout_seconds=self._next_take - _clock())
             if self._calls:
                 await asyncio.wait(set(self._calls))
             await self._endings.join()
@@ -98,7 +103,8 @@ class Lane:
         if not places:
             return False
         self.due.clear()
-        started = asyncio.get_running_loop().time()
+        started = _clock()
+        self._next_take = started + BREATH_SECONDS
         try:
             claims = await self._take(places, only_to_ask=only_to_ask)
         except TROUBLE as error:
@@ -179,6 +185,8 @@ class Lane:
     async def _write_for_ever(self) -> None:
         while True:
             endings = [await self._endings.get()]
+            if self._calls:
+                await asyncio.sleep(BREATH_SECONDS)
             while len(endings) < BATCH and not self._endings.empty():
                 endings.append(self._endings.get_nowait())
             await self._write(endings)

@@ -10,7 +10,8 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from market import gateway, limits, tickets
-from market.engine.commands import decode_book, market_channel, stream_of
+from market.announcing import announce
+from market.engine.commands import decode_book, market_channel, party_channel, stream_of
 from market.limits import Limit
 from market.moving import move_unit
 from market.transport import open_redis
@@ -72,6 +73,18 @@ async def test_the_feed_is_heard_whichever_server_a_reader_is_at(floor: Floor, c
                 update = decode_book(message["data"])
                 assert placed.accepted
                 assert (update.instrument_id, update.asks[0][0]) == (COIN, 100)
+
+
+async def test_what_is_announced_is_heard_whichever_server_a_reader_is_at(cluster: Cluster) -> None:
+    channels = [party_channel(party) for party in range(len(cluster.nodes) * 4)]
+    async with open_redis(cluster.url) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(*channels)
+        await pubsub.get_message(timeout=HEARD_SECONDS)
+
+        await announce(redis, *channels)
+
+        heard = [await _next(pubsub) for _ in channels]
+    assert {message["channel"].decode() for message in heard} == set(channels)
 
 
 async def _next(pubsub: object) -> dict[str, bytes]:

@@ -29,7 +29,8 @@ FIRST_ASSET = 11
 """The data of the first carrier, as the measure of settlement numbers it."""
 START_SECONDS = 120
 LONGEST_SECONDS = 3_600
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 1.0
+"""Each look reads the tables whole, so it is a rare one."""
 
 _INSTRUMENT = """
 insert into instrument (id, symbol, asset_id, currency, lot_units, tick_minor, floor_minor, ceiling_minor,

@@ -13,13 +13,15 @@ from settlement.simulators.carrier.refusals import Refusal
 
 Row = Any
 
+OF_KIND = """
+SELECT * FROM bucket
+WHERE carrier = $1 AND msisdn = $2 AND scope = $3 AND app_scope IS NOT DISTINCT FROM $4 AND expires_at = $5
+    AND transferable = $6 AND distributable = $7
+"""
 OPEN = """
-INSERT INTO bucket (id, carrier, msisdn, scope, app_scope, expires_at, transferable, distributable, created_at,
+INSERT INTO bucket (carrier, msisdn, scope, app_scope, expires_at, transferable, distributable, id, created_at,
                     remaining_mb, reserved_mb, total_mb)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0)
-ON CONFLICT (carrier, msisdn, scope, app_scope, expires_at, transferable, distributable)
-    DO UPDATE SET scope = excluded.scope
-RETURNING *
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0) RETURNING *
 """
 LISTED = "bucket WHERE carrier = $1 AND ($2::text IS NULL OR msisdn = $2)"
 
@@ -46,10 +48,8 @@ async def find(connection: Connection, carrier: str, bucket_id: str) -> Row:
 
 
 async def open_for(connection: Connection, carrier: str, msisdn: str, kind: Kind, now: datetime) -> Row:
-    """The line's bucket of this kind, made empty if it has none."""
-    return await connection.fetchrow(
-        OPEN,
-        uuid4().hex,
+    """The line's bucket of this kind, made empty if it has none. The line is locked by the caller."""
+    values = (
         carrier,
         msisdn,
         kind.scope,
@@ -57,13 +57,9 @@ async def open_for(connection: Connection, carrier: str, msisdn: str, kind: Kind
         kind.expires_at,
         kind.transferable,
         kind.distributable,
-        now,
     )
-
-
-async def receive(connection: Connection, bucket_id: str, amount_mb: int) -> None:
-    """Count data that came in to what the bucket ever held, which its owner's screen measures against."""
-    await connection.execute("UPDATE bucket SET total_mb = total_mb + $2 WHERE id = $1", bucket_id, amount_mb)
+    found = await connection.fetchrow(OF_KIND, *values)
+    return found or await connection.fetchrow(OPEN, *values, uuid4().hex, now)
 
 
 def received_kind(source: Row, *, distributable: bool = False) -> Kind:
@@ -108,9 +104,8 @@ async def create(connection: Connection, carrier: str, order: BucketCreate, now:
 
 
 async def issue(connection: Connection, row: Row, amount_mb: int, external_id: str | None, now: datetime) -> None:
-    await receive(connection, row["id"], amount_mb)
     action = ledger.Action(row["carrier"], "bucket", amount_mb, now, row["id"], external_id, row["msisdn"])
-    changes = [ledger.issued(-amount_mb), ledger.Change(row["id"], ledger.REMAINING, amount_mb)]
+    changes = [ledger.issued(-amount_mb), ledger.Change(row["id"], ledger.REMAINING, amount_mb, received=True)]
     await ledger.post(connection, action, changes)
 
 

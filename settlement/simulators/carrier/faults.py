@@ -154,7 +154,7 @@ class Faults:
             ]
         if attempt.external_id is not None:
             shares.append((Fault.DUPLICATE, profile.duplicate_percent))
-        return next((fault for fault, percent in shares if secrets.randbelow(100) < percent), None)
+        return next((fault for fault, percent in shares if percent and secrets.randbelow(100) < percent), None)
 
     async def _first_time(self, attempt: Attempt) -> bool:
         if attempt.external_id is None:
@@ -180,4 +180,5 @@ class Faults:
         """Wait, but not longer than the program lives: a request that hangs must not keep it from stopping."""
         if milliseconds:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), milliseconds / 1000)
+                async with asyncio.timeout(milliseconds / 1000):
+                    await self.stopping.wait()

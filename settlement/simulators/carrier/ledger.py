@@ -1,6 +1,6 @@
 """Double entry over buckets: each action's changes sum to zero, and each entry tells before and after."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -9,10 +9,10 @@ from settlement.simulators.carrier.database import Connection
 
 REMAINING, RESERVED, ISSUED = "remaining", "reserved", "issued"
 
-MOVE = {
-    REMAINING: "UPDATE bucket SET remaining_mb = remaining_mb + $2 WHERE id = $1 RETURNING remaining_mb",
-    RESERVED: "UPDATE bucket SET reserved_mb = reserved_mb + $2 WHERE id = $1 RETURNING reserved_mb",
-}
+MOVE = """
+UPDATE bucket SET remaining_mb = remaining_mb + $2, reserved_mb = reserved_mb + $3, total_mb = total_mb + $4
+WHERE id = $1 RETURNING remaining_mb AS remaining, reserved_mb AS reserved
+"""
 
 POST = """
 WITH made AS (
@@ -42,11 +42,15 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One side of an act; no bucket means the carrier's own side, from which data is issued."""
+    """One side of an act; no bucket means the carrier's own side, from which data is issued.
+
+    What is `received` counts to what the bucket ever held, which its owner's screen measures against.
+    """
 
     bucket_id: str | None
     account: str
     change_mb: int
+    received: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ async def post(connection: Connection, action: Action, changes: Sequence[Change]
     """Write an act to the balances and to the journal. The lines it touches are locked by the caller."""
     if sum(change.change_mb for change in changes) != 0:
         raise RuntimeError(f"the changes of {action.kind} do not sum to zero")
-    entries = [await _apply(connection, change) for change in changes]
+    after = {bucket_id: await _move(connection, bucket_id, changes) for bucket_id in _touched(changes)}
+    entries = [_entry(change, after) for change in changes]
     action_id = uuid4().hex
     await connection.execute(
         POST,
@@ -88,8 +93,22 @@ async def post(connection: Connection, action: Action, changes: Sequence[Change]
     return entries
 
 
-async def _apply(connection: Connection, change: Change) -> Entry:
+def _touched(changes: Sequence[Change]) -> list[str]:
+    """The buckets of an act, each once."""
+    return list(dict.fromkeys(change.bucket_id for change in changes if change.bucket_id is not None))
+
+
+async def _move(connection: Connection, bucket_id: str, changes: Sequence[Change]) -> Mapping[str, int]:
+    """Write all that an act changes in one bucket, and say what it then holds, by account."""
+    mine = [change for change in changes if change.bucket_id == bucket_id]
+    moved = [sum(change.change_mb for change in mine if change.account == account) for account in (REMAINING, RESERVED)]
+    received_mb = sum(change.change_mb for change in mine if change.received)
+    after: Mapping[str, int] = await connection.fetchrow(MOVE, bucket_id, *moved, received_mb)
+    return after
+
+
+def _entry(change: Change, after: Mapping[str, Mapping[str, int]]) -> Entry:
     if change.bucket_id is None:
         return Entry(None, change.account, change.change_mb, None, None)
-    after_mb = await connection.fetchval(MOVE[change.account], change.bucket_id, change.change_mb)
+    after_mb = after[change.bucket_id][change.account]
     return Entry(change.bucket_id, change.account, change.change_mb, after_mb - change.change_mb, after_mb)

@@ -11,12 +11,27 @@ SELECT * FROM line WHERE carrier = $1 AND msisdn = ANY($2::text[])
 ORDER BY msisdn FOR NO KEY UPDATE
 """
 
+LOCK_WITH_OWNER = """
+SELECT * FROM line
+WHERE carrier = $1
+    AND msisdn = ANY($2::text[] || ARRAY(SELECT msisdn FROM reservation WHERE carrier = $1 AND id = $3))
+ORDER BY msisdn FOR NO KEY UPDATE
+"""
+
 Row = Any
 
 
 async def lock(connection: Connection, carrier: str, *msisdns: str) -> Mapping[str, Row]:
     """Lock all lines of an act at once and in one order, so two acts that share lines queue and never deadlock."""
     rows = await connection.fetch(LOCK, carrier, list(msisdns))
+    return {row["msisdn"]: row for row in rows}
+
+
+async def lock_with_owner(
+    connection: Connection, carrier: str, reservation_id: str, *msisdns: str
+) -> Mapping[str, Row]:
+    """The same, with the line whose data is reserved, if there is such a reservation: it is the same line always."""
+    rows = await connection.fetch(LOCK_WITH_OWNER, carrier, list(msisdns), reservation_id)
     return {row["msisdn"]: row for row in rows}
 
 

@@ -69,7 +69,9 @@ async def transfer(desk: Desk, body: Body[TransferCreate]) -> Mapping[str, Any]:
     sender = source["msisdn"]
     if order.logical_resource is not None and order.logical_resource.value != sender:
         raise Refusal("BUCKET_NOT_FOUND", "This line has no such bucket.")
-    locked = await _lock_parties(desk, sender, receiver)
+    if sender == receiver:
+        raise Refusal("SAME_SUBSCRIBER")
+    locked = await lines.lock(desk.connection, desk.carrier, sender, receiver)
     await reservations.expire(desk.connection, desk.carrier, [sender], desk.now)
     source = await buckets.find(desk.connection, desk.carrier, source["id"])
     _may_move(desk, source, locked, receiver)
@@ -77,13 +79,13 @@ async def transfer(desk: Desk, body: Body[TransferCreate]) -> Mapping[str, Any]:
     _within_limit(desk, amount_mb)
     buckets.enough(source["remaining_mb"], amount_mb, "The bucket")
 
-    target = await _receive(desk, receiver, buckets.received_kind(source), amount_mb)
+    target = await buckets.open_for(desk.connection, desk.carrier, receiver, buckets.received_kind(source), desk.now)
     plan = Plan(
         resource="transferBalance",
         amount_mb=amount_mb,
         changes=[
             ledger.Change(source["id"], ledger.REMAINING, -amount_mb),
-            ledger.Change(target["id"], ledger.REMAINING, amount_mb),
+            ledger.Change(target["id"], ledger.REMAINING, amount_mb, received=True),
         ],
         details={
             "costOwner": order.cost_owner,
@@ -124,11 +126,11 @@ async def top_up(desk: Desk, body: Body[TopupCreate]) -> Mapping[str, Any]:
     _within_limit(desk, amount_mb)
 
     kind = buckets.Kind(order.scope, order.app_scope, order.valid_for.end_date_time, transferable=False)
-    target = await _receive(desk, receiver, kind, amount_mb)
+    target = await buckets.open_for(desk.connection, desk.carrier, receiver, kind, desk.now)
     plan = Plan(
         resource="topupBalance",
         amount_mb=amount_mb,
-        changes=[ledger.issued(-amount_mb), ledger.Change(target["id"], ledger.REMAINING, amount_mb)],
+        changes=[ledger.issued(-amount_mb), ledger.Change(target["id"], ledger.REMAINING, amount_mb, received=True)],
         details={
             "bucket": shapes.reference(desk.carrier, "bucket", target["id"]),
             "isAutoTopup": False,
@@ -162,9 +164,10 @@ async def listing(connection: Connection, wanted: Wanted, page: Page) -> tuple[l
 
 async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, receiver: str) -> Plan:
     amount_mb = order.amount.amount
-    held = await reservations.find(desk.connection, desk.carrier, reservation_id)
-    locked = await _lock_parties(desk, held["msisdn"], receiver)
-    held = await reservations.lock_live(desk.connection, desk.carrier, reservation_id, desk.now)
+    locked = await lines.lock_with_owner(desk.connection, desk.carrier, reservation_id, receiver)
+    held = await reservations.find_live(desk.connection, desk.carrier, reservation_id, desk.now)
+    if held["msisdn"] == receiver:
+        raise Refusal("SAME_SUBSCRIBER")
     source = await buckets.find(desk.connection, desk.carrier, held["bucket_id"])
     _may_move(desk, source, locked, receiver)
     buckets.may_be_sold(source)
@@ -173,13 +176,13 @@ async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, rece
 
     await reservations.use_up(desk.connection, held, amount_mb)
     kind = buckets.received_kind(source, distributable=locked[receiver]["distributes"])
-    target = await _receive(desk, receiver, kind, amount_mb)
+    target = await buckets.open_for(desk.connection, desk.carrier, receiver, kind, desk.now)
     return Plan(
         resource="adjustBalance",
         amount_mb=amount_mb,
         changes=[
             ledger.Change(source["id"], ledger.RESERVED, -amount_mb),
-            ledger.Change(target["id"], ledger.REMAINING, amount_mb),
+            ledger.Change(target["id"], ledger.REMAINING, amount_mb, received=True),
         ],
         details={
             "adjustType": order.adjust_type,
@@ -194,7 +197,8 @@ async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, rece
 
 async def _consumption(desk: Desk, order: AdjustCreate, reservation_id: str) -> Plan:
     amount_mb = order.amount.amount
-    held = await reservations.lock_live(desk.connection, desk.carrier, reservation_id, desk.now)
+    await lines.lock_with_owner(desk.connection, desk.carrier, reservation_id)
+    held = await reservations.find_live(desk.connection, desk.carrier, reservation_id, desk.now)
     source = await buckets.find(desk.connection, desk.carrier, held["bucket_id"])
     buckets.alive(source, desk.now)
     buckets.enough(held["open_mb"], amount_mb, "The reservation")
@@ -236,12 +240,6 @@ async def _correction(desk: Desk, order: AdjustCreate) -> Plan:
     )
 
 
-async def _lock_parties(desk: Desk, sender: str, receiver: str) -> Mapping[str, Row]:
-    if sender == receiver:
-        raise Refusal("SAME_SUBSCRIBER")
-    return await lines.lock(desk.connection, desk.carrier, sender, receiver)
-
-
 def _may_move(desk: Desk, source: Row, locked: Mapping[str, Row], receiver: str) -> None:
     """What stands against any movement to this receiver, in the order in which it is reported."""
     lines.able_to_receive(locked, receiver)
@@ -251,12 +249,6 @@ def _may_move(desk: Desk, source: Row, locked: Mapping[str, Row], receiver: str)
 def _within_limit(desk: Desk, amount_mb: int) -> None:
     if amount_mb > desk.transfer_limit_mb:
         raise Refusal("TRANSFER_LIMIT", f"One movement carries at most {desk.transfer_limit_mb} MB.")
-
-
-async def _receive(desk: Desk, receiver: str, kind: buckets.Kind, amount_mb: int) -> Row:
-    target = await buckets.open_for(desk.connection, desk.carrier, receiver, kind, desk.now)
-    await buckets.receive(desk.connection, target["id"], amount_mb)
-    return target
 
 
 async def _recall(desk: Desk, body: Body[Any]) -> Mapping[str, Any] | None:

@@ -103,7 +103,9 @@ async def resize(
     amount_mb: int,
     now: datetime,
 ) -> Mapping[str, Any]:
-    row = await lock_live(connection, carrier, reservation_id, now)
+    await lines.lock_with_owner(connection, carrier, reservation_id)
+    row = await find_live(connection, carrier, reservation_id, now)
+    await expire(connection, carrier, [row["msisdn"]], now)
     bucket = await buckets.find(connection, carrier, row["bucket_id"])
     buckets.alive(bucket, now)
     more_mb = amount_mb - row["open_mb"]
@@ -116,17 +118,15 @@ async def resize(
 
 
 async def release(connection: Connection, carrier: str, reservation_id: str, now: datetime) -> None:
-    row = await lock_live(connection, carrier, reservation_id, now)
+    await lines.lock_with_owner(connection, carrier, reservation_id)
+    row = await find_live(connection, carrier, reservation_id, now)
     await _give_back(connection, row, "cancelled", now)
 
 
-async def lock_live(connection: Connection, carrier: str, reservation_id: str, now: datetime, *others: str) -> Row:
-    """The reservation, with its line and the `others` locked, if it is still live."""
+async def find_live(connection: Connection, carrier: str, reservation_id: str, now: datetime) -> Row:
+    """The reservation, if it is still live. Its line is locked by the caller."""
     row = await find(connection, carrier, reservation_id)
-    await lines.lock(connection, carrier, row["msisdn"], *others)
-    await expire(connection, carrier, [row["msisdn"]], now)
-    row = await find(connection, carrier, reservation_id)
-    if row["status"] == "expired":
+    if row["status"] == "expired" or (row["status"] == "confirmed" and row["expires_at"] <= now):
         raise Refusal("RESERVATION_EXPIRED")
     if row["status"] != "confirmed":
         raise Refusal("RESERVATION_NOT_FOUND", "The reservation was released or used up.")
