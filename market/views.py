@@ -209,6 +209,8 @@ class TradeView:
     """Why it waits or was refunded."""
     charge_minor: int = 0
     """What of the seller's fee is the carrier's charge."""
+    given_up_at: datetime | None = None
+    """When the buyer said that they won't wait any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -539,7 +541,7 @@ select t.id, t.instrument_id, i.symbol, a.kind, a.carrier, i.lot_units, i.curren
        case when not t.selling then d.receiver_line_id end as receiver_line_id,
        d.carrier_reference as reference, d.payment_reference,
        coalesce(s.attempt, 0) as attempt, s.status as waiting, coalesce(d.reason, s.reason) as reason,
-       case when t.selling then coalesce(d.charge_minor, 0) else 0 end as charge_minor
+       case when t.selling then coalesce(d.charge_minor, 0) else 0 end as charge_minor, d.given_up_at
 from (
     (select t.*, true as selling from trade t {narrowed}
      where t.seller_id = :party_id and {selling} order by t.id desc limit :limit)

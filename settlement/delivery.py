@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from settlement import accounts, buy_ins
@@ -24,6 +24,7 @@ WALLET = "wallet"
 """The payment reference of a trade that was paid out of a wallet."""
 BUNDLED = "It moves by one call with other trades of the same two lines."
 """The reason of an instruction that waits for its bundle, for both parties to read."""
+GIVEN_UP = "The buyer did not want to wait any longer."
 
 _END = text("""
     update delivery set status = change.status, reason = change.reason,
@@ -51,6 +52,21 @@ _BUNDLE = (
     .join(BundleMemberRow, BundleMemberRow.bundle_id == BundleRow.id)
     .where(BundleMemberRow.delivery_id == DeliveryRow.id)
     .scalar_subquery()
+)
+_CUSTODY_ACCOUNT, _MONEY_ACCOUNT = AccountRow.__table__.alias(), AccountRow.__table__.alias()
+_LOAD = (
+    select(
+        DeliveryRow,
+        CustodyRow.reservation_id,
+        _CUSTODY_ACCOUNT.c.asset_id,
+        _MONEY_ACCOUNT.c.asset_id,
+        event_since_the_match(),
+        _BUNDLE,
+    )
+    .join(_CUSTODY_ACCOUNT, _CUSTODY_ACCOUNT.c.id == DeliveryRow.custody_account_id)
+    .join(_MONEY_ACCOUNT, _MONEY_ACCOUNT.c.id == DeliveryRow.money_account_id)
+    .outerjoin(CustodyRow, CustodyRow.id == DeliveryRow.custody_id)
+    .where(DeliveryRow.id.in_(bindparam("ids", expanding=True)))
 )
 
 
@@ -80,6 +96,7 @@ class Delivery:
     """How an event of one of the two lines stands: since the match, whose they are is not sure any more."""
     bundle: str | None = None
     """How the bundle stands that it is or was in."""
+    is_given_up: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -109,21 +126,7 @@ def reference_of(trade_id: int) -> str:
 
 
 async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> dict[int, Delivery]:
-    custody_account, money_account = AccountRow.__table__.alias(), AccountRow.__table__.alias()
-    rows = await session.execute(
-        select(
-            DeliveryRow,
-            CustodyRow.reservation_id,
-            custody_account.c.asset_id,
-            money_account.c.asset_id,
-            event_since_the_match(),
-            _BUNDLE,
-        )
-        .join(custody_account, custody_account.c.id == DeliveryRow.custody_account_id)
-        .join(money_account, money_account.c.id == DeliveryRow.money_account_id)
-        .outerjoin(CustodyRow, CustodyRow.id == DeliveryRow.custody_id)
-        .where(DeliveryRow.id.in_(ids))
-    )
+    rows = await session.execute(_LOAD, {"ids": list(ids)})
     return {found.DeliveryRow.id: _delivery(found, mark) for found in rows}
 
 
@@ -162,10 +165,13 @@ def _delivery(found: Any, mark: str) -> Delivery:
         proceeds_account_id=row.proceeds_account_id,
         line_event=event,
         bundle=bundle,
+        is_given_up=row.given_up_at is not None,
     )
 
 
 async def send(outside: Outside, delivery: Delivery, numbers: Numbers) -> Outcome:
+    if delivery.is_given_up:
+        return Refused(GIVEN_UP)
     if delivery.carrier is None:
         return Done()  # coins move in our own books alone
     if delivery.reservation_id is None:

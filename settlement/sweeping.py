@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from settlement import checkouts, custody, debts, escalation, funding, payouts, reopening
+from settlement import checkouts, custody, debts, escalation, funding, giving_up, payouts, reopening
 from settlement.carriers.errors import CarrierError
 from settlement.lane import Announce
 from settlement.ledger import InsufficientFunds, LedgerRefusal
@@ -71,7 +71,10 @@ async def sweep(sessions: Sessions, outside: Outside, announce: Announce, pace: 
 
 
 async def _look_after(sessions: Sessions, announce: Announce) -> int:
-    """Settle reopenings that waited for their trade to end, collect debts, and say what takes too long."""
+    """Settle reopenings that waited for their trade to end, collect debts, and say what takes too long.
+
+    What a buyer gave up while it was on its way is looked for again: it may have turned out not to be.
+    """
     told: set[int] = set()
     async with sessions() as session:
         waiting = list(await session.scalars(_waiting_reopenings()))
@@ -82,8 +85,10 @@ async def _look_after(sessions: Sessions, announce: Announce) -> int:
         told |= await debts.collect(session)
     async with sessions.begin() as session:
         told |= await escalation.look(session)
+    async with sessions.begin() as session:
+        taken_off = await giving_up.take_off(session)
     await announce(told)
-    return len(told)
+    return len(told) + taken_off
 
 
 def _waiting_reopenings() -> Any:

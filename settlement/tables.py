@@ -102,6 +102,7 @@ class DeliveryRow(Base):
         Index("ix_delivery_open", "id", postgresql_where=text("status in ('pending', 'delivered')")),
         Index("ix_delivery_custody", "custody_id", postgresql_where=text("status = 'pending'")),
         Index("ix_delivery_payment", "payment_id", postgresql_where=text("payment_id is not null")),
+        Index("ix_delivery_given_up", "id", postgresql_where=text("given_up_at is not null and status = 'pending'")),
         Index("ix_delivery_delivered", "delivered_at", postgresql_using="brin"),
         Index("ix_delivery_ended", "ended_at", postgresql_using="brin"),
     )
@@ -127,6 +128,8 @@ class DeliveryRow(Base):
     created_at: Mapped[Moment]
     delivered_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+    """When the buyer said that they won't wait any longer."""
 
 
 class PayoutRow(Base):

@@ -1,5 +1,6 @@
 """The delivery tracker: each step with its time, what is waited for and when it is tried again; and the list."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -181,3 +182,65 @@ async def test_ten_thousand_trades_cost_what_a_few_do(signed_in: Any, page_app: 
     assert browser.text.count('data-testid="trade-row"') == 25
     assert len(many) == len(few)
     assert 'rel="next"' in browser.text
+
+
+async def late_trade(app: Litestar, signed_in: Any) -> tuple[Browser, Browser, int]:
+    """A buyer and a seller of a trade that takes too long."""
+    seller, buyer = await signed_in(), await signed_in()
+    await seller.get("/instruments/COIN?side=sell&price=1.00")
+    await seller.send("/instruments/COIN", lots="2")
+    await buyer.get("/instruments/COIN?side=buy&price=1.00")
+    await buyer.send("/instruments/COIN", lots="2")
+    await buyer.get("/trades")
+    trade = int(re.search(r'data-trade="trd_(\d+)"', buyer.text)[1])  # type: ignore[index]
+    async with app.state.venue.sessions.begin() as session:
+        await session.execute(
+            text(
+                "insert into escalation (subject, subject_id, cause, since)"
+                " values ('delivery', :id, 'waiting', now() - interval '16 minutes')"
+            ),
+            {"id": trade},
+        )
+    return buyer, seller, trade
+
+
+async def test_a_late_purchase_is_given_up_once(page_app: Litestar, signed_in: Any) -> None:
+    buyer, seller, trade = await late_trade(page_app, signed_in)
+    page = f"/trades/trd_{trade}"
+    await seller.get(page)
+    assert 'data-testid="give-up"' not in seller.text
+    assert (await seller.post(f"{page}/give-up", seller.shown["/sign-out"])).status_code == 422
+    await buyer.get(page)
+    assert 'data-testid="give-up"' in buyer.text
+
+    for _ in range(2):
+        await buyer.send(f"{page}/give-up")
+        assert 'data-testid="give-up"' not in buyer.text
+        assert "You get your money back" in buyer.text
+    await seller.get(page)
+    assert "The buyer does not want to wait any longer." in seller.text
+    async with page_app.state.venue.sessions() as session:
+        told = await session.scalar(
+            text("select count(*) from audit_link where position(cast(:what as bytea) in payload) > 0"),
+            {"what": f'"trade:{trade}"'.encode()},
+        )
+    assert told == 1
+
+
+async def test_what_is_not_late_or_has_ended_is_not_given_up(page_app: Litestar, signed_in: Any) -> None:
+    buyer, _, trade = await late_trade(page_app, signed_in)
+    page = f"/trades/trd_{trade}"
+    await buyer.get(page)
+    async with page_app.state.venue.sessions.begin() as session:
+        await session.execute(
+            text("update escalation set ended_at = now() where subject = 'delivery' and subject_id = :id"),
+            {"id": trade},
+        )
+    answer = await buyer.send(f"{page}/give-up")
+    assert answer.status_code == 422
+    assert "not late yet" in answer.text
+
+    async with page_app.state.venue.sessions.begin() as session:
+        await session.execute(text("update delivery set status = 'settled' where id = :id"), {"id": trade})
+    assert (await buyer.send(f"{page}/give-up")).status_code == 409
+    assert (await buyer.post("/trades/trd_1/give-up", buyer.shown["/sign-out"])).status_code == 404

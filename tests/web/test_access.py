@@ -54,6 +54,7 @@ ACCESS = {
     ("POST", "/orders/{name}/amend"): For.MEMBERS,
     ("GET", "/trades"): For.MEMBERS,
     ("GET", "/trades/{name}"): For.MEMBERS,
+    ("POST", "/trades/{name}/give-up"): For.MEMBERS,
     ("GET", "/trades/{name}/receipt"): For.MEMBERS,
     ("GET", "/trades/{name}/case"): For.MEMBERS,
     ("POST", "/trades/{name}/case"): For.MEMBERS,
@@ -200,6 +201,7 @@ ACCESS = {
     ("GET", "/api/v1/outcomes/{key}"): For.KEYS,
     ("GET", "/api/v1/trades"): For.KEYS,
     ("GET", "/api/v1/trades/{trade_id}"): For.KEYS,
+    ("PUT", "/api/v1/trades/{trade_id}/give-up"): For.KEYS,
     ("GET", "/api/v1/trades/{trade_id}/receipt"): For.KEYS,
     ("GET", "/api/v1/wallet"): For.KEYS,
     ("GET", "/api/v1/lines"): For.KEYS,
@@ -356,12 +358,13 @@ async def test_a25_what_is_anothers_is_not_there_on_pages_either(market: Market,
 
     answers = [
         await visitor.get(f"/trades/{fill['trade_id']}"),
+        await visitor.post(f"/trades/{fill['trade_id']}/give-up"),
         await visitor.post(f"/orders/{order_id}/cancel", key="0a1b"),
         await visitor.post(f"/orders/{order_id}/amend", key="0a1b", price="1.00", lots="1"),
         await visitor.post(f"/orders/{order_id}/renew", key="0a1b"),
     ]
 
-    assert [answer.status_code for answer in answers] == [404, 404, 404, 404]
+    assert [answer.status_code for answer in answers] == [404] * 5
 
 
 @pytest.mark.parametrize(

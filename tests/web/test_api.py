@@ -1,12 +1,14 @@
 """The REST API on a real engine: orders, their owners, their keys, and the pages of long lists."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
 from market.partners import revoke_key
 from market.tables import ApiKeyRow
+from settlement.escalation_tables import EscalationRow
 from tests.web.making import Market, Partner, a_key
 from web.api import door
 
@@ -47,6 +49,23 @@ async def test_a_fill_is_told_at_once_and_both_see_their_own_side(market: Market
         == ours["amount_minor"] - theirs["fee_minor"]
     )
     assert not {"party_id", "seller_id", "buyer_id", "counterparty"} & ours.keys()
+
+
+async def test_a_late_purchase_is_given_up_by_its_buyer_alone(market: Market) -> None:
+    seller, _ = await rest(market, "sell", 61)
+    buyer = await market.partner()
+    [fill] = (await buyer.order("buy", 61, time_in_force="ioc")).json()["fills"]
+    path = f"/trades/{fill['trade_id']}/give-up"
+
+    early = await buyer.send("PUT", path)
+    async with market.venue.sessions.begin() as session:
+        number = int(fill["trade_id"].removeprefix("trd_"))
+        session.add(EscalationRow(subject="delivery", subject_id=number, cause="waiting", since=datetime.now(UTC)))
+    late = [await buyer.send("PUT", path) for _ in range(2)]
+
+    assert (early.status_code, early.json()["code"]) == (422, "not_late")
+    assert [(answer.status_code, answer.json()["status"]) for answer in late] == [(200, "pending")] * 2
+    assert (await seller.send("PUT", path)).json()["code"] == "not_the_buyer"
 
 
 async def test_the_same_key_gives_the_same_answer_and_happens_once(market: Market) -> None:

@@ -1,8 +1,8 @@
 """What is yours: money, coins, lines, trades."""
 
-from litestar import Response, get
+from litestar import Response, get, put
 
-from market import receipts, views
+from market import giving_up, receipts, views
 from market.parties import lines
 from market.wallet import balances
 from web.api import ids
@@ -41,6 +41,19 @@ async def list_trades(request: Asking, venue: Venue, cursor: Cursor = None, limi
 async def get_trade(request: Asking, venue: Venue, trade_id: TradeId) -> Trade:
     async with venue.reads() as session:
         return Trade.of(await views.trade(session, request.user.party_id, ids.trade_id(trade_id)))
+
+
+@put(
+    "/trades/{trade_id:str}/give-up",
+    tags=["wallet"],
+    summary="Have a late purchase refunded",
+    operation_id="giveUpTrade",
+    response_description="The trade: refunded, or soon to be if nothing was sent to the carrier.",
+    responses=problems(404, 409, 422),
+)
+async def give_up_trade(request: Asking, venue: Venue, trade_id: TradeId) -> Trade:
+    """Take the money back for a purchase that is later than a quarter of an hour. Asked again it changes nothing."""
+    return Trade.of(await giving_up.give_up(venue, request.user, ids.trade_id(trade_id)))
 
 
 @get(
@@ -84,4 +97,4 @@ async def list_lines(request: Asking, venue: Venue) -> list[OwnLine]:
     ]
 
 
-routes = [list_trades, get_trade, get_receipt, get_wallet, list_lines]
+routes = [list_trades, get_trade, give_up_trade, get_receipt, get_wallet, list_lines]

@@ -2,18 +2,18 @@
 
 from datetime import UTC, datetime
 
-from litestar import Response, get
+from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from market import parties, receipts, tracking, views
+from market import giving_up, parties, receipts, tracking, views
 from market.refusals import BadInput, NotFound
 from settlement import buy_ins, escalation, reopening
 from web.edge.sessions import requires_member, requires_officer, signed_in, signed_in_officer
 from web.edge.venue import Venue
 from web.pages.filters import Filter
 from web.pages.forms import number_of, queried
-from web.pages.rendering import Page, page
+from web.pages.rendering import Page, page, see_other
 
 A_PAGE = 25
 STATES = {"open": ("pending", "delivered"), "settled": ("settled",), "refunded": ("refunded",)}
@@ -65,7 +65,18 @@ async def show(request: Page, venue: Venue, name: FromPath[str]) -> Response[str
     return page(
         request, "trade.html", block="tracker", trade=trade, receiver=receiver, late=late, reopened=reopened,
         buy_in=buy_in, steps=tracking.track(trade, facts, reopened, datetime.now(UTC)),
+        may_give_up=giving_up.may_give_up(trade, late),
     )  # fmt: skip
+
+
+@post("/trades/{name:str}/give-up", guards=[requires_member], status_code=200)
+async def give_up(request: Page, venue: Venue, name: FromPath[str]) -> Response[None]:
+    """Take the money back for what is late, unless it has moved. Sent twice, it is taken back once."""
+    trade_id = number_of(name, "trd")
+    if trade_id is None:
+        raise NotFound("You have no such trade.")
+    await giving_up.give_up(venue, signed_in(request), trade_id)
+    return see_other(f"/trades/{name}")
 
 
 @get("/trades/{name:str}/receipt", guards=[requires_member])
@@ -94,4 +105,4 @@ def _file(trade_id: int, content: bytes) -> Response[bytes]:
     return Response(content, media_type="application/json", headers=headers)
 
 
-routes: list[ControllerRouterHandler] = [index, show, receipt, officers_receipt]
+routes: list[ControllerRouterHandler] = [index, show, give_up, receipt, officers_receipt]

@@ -229,6 +229,7 @@ WAITS = {
         "The carrier does not answer. Nothing is sent until it does, and it is tried again from time to time."
     ),
     delivery.BUNDLED: N_("It moves by one call with other trades of the same two lines."),
+    delivery.GIVEN_UP: N_("The buyer did not want to wait any longer."),
 }
 TRACKED = {
     "matched": N_("Matched"),

@@ -143,8 +143,11 @@ MATRIX = {
     ),
     "F21": Row(
         "a carrier down for hours",
-        "its lane is left alone, one call on trial now and then; its markets let orders go, and reopen by themselves",
+        "its lane is left alone, one call on trial now and then; its markets let orders go, and reopen by themselves; "
+        "a buyer who won't wait has the money back for what was not sent",
         (
+            f"{SETTLEMENT}/test_giving_up.py::test_what_was_never_sent_is_refunded_while_its_carrier_is_away",
+            f"{SETTLEMENT}/test_giving_up.py::test_what_was_sent_without_an_answer_is_asked_about_before_anybody_is_paid_back",
             f"{PROCESS}::test_carriers_that_are_away_are_left_alone_and_everything_settles_when_they_are_back",
             f"{SETTLEMENT}/test_breaker.py::test_pauses_double_with_each_failed_trial_up_to_the_longest",
             f"{STOPS}::test_a_carrier_that_is_away_too_long_only_lets_orders_go_and_opens_again_when_it_is_back",

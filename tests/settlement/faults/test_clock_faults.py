@@ -1,6 +1,7 @@
-"""Workers whose wall clock jumps an hour forth and back, all the time (F29): deadlines are the database's."""
+"""Clocks that jump (F29): a worker's does not matter, as deadlines are the database's; the database's costs time."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.settlement.faults.conftest import Site
@@ -19,10 +21,20 @@ SOURCE = Path(__file__).with_name("jumping_clock.c")
 COMPILER = shutil.which("cc")
 SEEN = "import time; print(int(time.time()))"
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="the clock is replaced by a compiled file"),
-]
+NEEDS_COMPILER = pytest.mark.skipif(
+    COMPILER is None or sys.platform != "linux", reason="the clock is replaced by a compiled file"
+)
+JUMPS_SECONDS = (3600, -3600, 3595, 0, -5)
+JUMP_EVERY_SECONDS = 1.0
+# Statements find this `now` before the server's own.
+JUMPING_DATABASE = """
+create schema jumping;
+create table jumping.by as select 0 as seconds;
+create function jumping.now() returns timestamptz language sql stable
+    return pg_catalog.now() + (select seconds from jumping.by) * interval '1 second';
+"""
+
+pytestmark = pytest.mark.timeout(240)
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ def seconds_seen(preloaded: Path) -> int:
     return int(shown.stdout)
 
 
+@NEEDS_COMPILER
 async def test_a_worker_whose_clock_jumps_by_hours_settles_each_trade_once(
     site: Site, preloaded: Path, tmp_path: Path
 ) -> None:
@@ -65,3 +78,31 @@ async def test_a_worker_whose_clock_jumps_by_hours_settles_each_trade_once(
         for worker in workers:
             await worker.kill()
     site.estate.sim.faults()
+
+
+async def test_a_database_whose_clock_jumps_by_hours_settles_each_trade_once(site: Site) -> None:
+    connection = await asyncpg.connect(site.dsn)
+    name = await connection.fetchval("select current_database()")
+    await connection.execute(JUMPING_DATABASE)
+    await connection.execute(f'alter database "{name}" set search_path = jumping, pg_catalog, public')
+    site.estate.sim.faults(timeout_after_work_percent=20, error_rate_percent=10, hang_ms=900)
+    workers = [await site.settlers.start() for _ in range(2)]
+    jumps = asyncio.create_task(_keep_jumping(connection))
+    try:
+        await settle_once(site, await site.estate.trade(60))
+    finally:
+        jumps.cancel()
+        seen = await asyncio.gather(jumps, return_exceptions=True)
+        for worker in workers:
+            await worker.kill()
+        site.estate.sim.faults()
+        await connection.execute(f'alter database "{name}" reset search_path')
+        await connection.close()
+    assert isinstance(seen[0], asyncio.CancelledError), seen
+
+
+async def _keep_jumping(connection: asyncpg.Connection) -> None:
+    """Make the time that a worker reads off the database jump, again and again; a worker's session sees each jump."""
+    for seconds in itertools.cycle(JUMPS_SECONDS):
+        await connection.execute("update jumping.by set seconds = $1", seconds)
+        await asyncio.sleep(JUMP_EVERY_SECONDS)
