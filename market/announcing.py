@@ -6,10 +6,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 
+_SAY = "for _, channel in ipairs(ARGV) do redis.call('publish', channel, '') end"
+
+
 async def announce(redis: Redis, *channels: str) -> None:
-    """Say so on each channel, after the commit."""
-    with contextlib.suppress(RedisError, OSError):
-        async with redis.pipeline(transaction=False) as all_at_once:
-            for channel in channels:
-                all_at_once.publish(channel, b"")
-            await all_at_once.execute()
+    """Say so on each channel, after the commit: by one script, as a reply for each costs more than the message."""
+    if channels:
+        with contextlib.suppress(RedisError, OSError):
+            await redis.eval(_SAY, 0, *channels)

@@ -27,6 +27,8 @@ async def give_up(venue: Venue, member: Member, trade_id: int) -> TradeView:
     async with venue.sessions.begin() as session:
         trade = await views.trade(session, member.party_id, trade_id)
         late = (await escalation.of_subjects(session, "delivery", [trade_id])).get(trade_id)
+        if trade.side != "buy":
+            raise NotAllowed("Only who bought can take the money back.", code="not_the_buyer")
         if trade.given_up_at is not None:
             return trade
         _check(trade, late)
@@ -38,8 +40,6 @@ async def give_up(venue: Venue, member: Member, trade_id: int) -> TradeView:
 
 
 def _check(trade: TradeView, late: EscalationRow | None) -> None:
-    if trade.side != "buy":
-        raise NotAllowed("Only who bought can take the money back.", code="not_the_buyer")
     if trade.status != "pending":
         raise Conflict("This trade has been delivered or refunded already.", code="trade_has_ended")
     if late is None:

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -111,6 +111,20 @@ class Person:
         placed = page.get_by_test_id("placed")
         await expect(placed).to_be_visible(timeout=15_000)
         return str(await placed.get_attribute("data-order"))
+
+    async def top_up(self, yuan: int) -> None:
+        """Put money into the wallet, and wait until it is there."""
+        await self.open("/wallet")
+        available = self.page.get_by_test_id("wallet-available")
+        had = int(await available.get_attribute("data-minor") or "0")
+        await self.page.fill("#top-up-amount", f"{yuan}.00")
+        await self.page.get_by_test_id("top-up").click()
+        await expect(available).to_have_attribute("data-minor", str(had + yuan * 100))
+
+
+def of_data(carrier: str) -> str:
+    """The symbol of a carrier's data of this month, for the whole country."""
+    return f"{carrier}-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
 
 
 def other(viewport: dict[str, int]) -> dict[str, int]:

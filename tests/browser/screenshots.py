@@ -15,17 +15,17 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
 from playwright.async_api import Browser, async_playwright
 
-from market.demo.catalogue import SHANGHAI, month_ends
+from market.demo.catalogue import SHANGHAI
 from market.demo.seed import BUYER
 from tests.browser.every_page import PAGES, Role
-from tests.browser.people import CHROMIUM_ARGUMENTS, DESKTOP, PHONE, Person, arrive
+from tests.browser.people import CHROMIUM_ARGUMENTS, DESKTOP, PHONE, Person, arrive, of_data
 from tests.browser.scenes import (
     TROUBLE,
     database,
@@ -140,7 +140,7 @@ async def _take_all(market: Running, wanted: Sequence[str]) -> None:
         await newcomer.sign_in(NEWCOMER)
         await enter_as_partner(partner)
         await enter_as_officer(officer)
-        symbol = f"CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
+        symbol = of_data("CMCC")
         names = {
             "symbol": f"{symbol}?span=hour",
             "case": await open_a_case(buyer, await _trade_once(buyer, symbol)),

@@ -1,13 +1,10 @@
 """A trade that went wrong, as all see it: the buyer opens a case, the seller answers, and two officers decide."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from playwright.async_api import Browser, expect
 
-from market.demo.catalogue import month_ends
 from market.demo.seed import BUYER, SELLER
-from tests.browser.people import VIEWPORTS, Person, arrive, other
+from tests.browser.people import VIEWPORTS, Person, arrive, of_data, other
 from tests.stack import Running
 
 
@@ -20,7 +17,7 @@ def officers(market: Running) -> dict[str, str]:
 
 async def traded(seller: Person, buyer: Person) -> str:
     """A trade of theirs that has settled, at which the buyer looks."""
-    symbol = f"CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
+    symbol = of_data("CMCC")
     await seller.sign_in(SELLER[2])
     await buyer.sign_in(BUYER[2])
     await seller.open(f"/instruments/{symbol}")

@@ -1,13 +1,10 @@
 """A new card is entered at the payment provider, never with us; saved there, it pays, and who sold takes the money."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from playwright.async_api import Browser, expect
 
-from market.demo.catalogue import month_ends
 from market.demo.seed import BUYER
-from tests.browser.people import VIEWPORTS, Person, arrive, newcomer, other, sells
+from tests.browser.people import VIEWPORTS, Person, arrive, newcomer, of_data, other, sells
 from tests.stack import Running
 
 SECURE = "4000 0000 0000 3220"
@@ -47,7 +44,7 @@ async def _withdrawn(seller: Person, amount: str) -> None:
 async def test_a_new_card_with_3d_secure_fills_the_wallet_then_buys_and_the_seller_is_paid(
     market: Running, browser: Browser, viewport: dict[str, int]
 ) -> None:
-    symbol = f"CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
+    symbol = of_data("CMCC")
     seller = await arrive(browser, market, viewport=other(viewport))
     buyer = await arrive(browser, market, viewport=viewport)
     await seller.sign_in(newcomer(fitting=sells).msisdn)

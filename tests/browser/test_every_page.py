@@ -4,16 +4,16 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page
 
-from market.demo.catalogue import SHANGHAI, month_ends
+from market.demo.catalogue import SHANGHAI
 from market.demo.seed import BUYER, SELLER
 from tests.browser.every_page import NOT_PAGES, PAGES, Role, Watch, barriers, routes, watched
-from tests.browser.people import DESKTOP, PHONE, arrive
+from tests.browser.people import DESKTOP, PHONE, arrive, of_data
 from tests.browser.scenes import (
     TROUBLE,
     enter_as_officer,
@@ -57,7 +57,7 @@ class Visit:
 
 @pytest.fixture(scope="session")
 async def town(market: Running, browser: Browser) -> Town:
-    symbol = f"CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
+    symbol = of_data("CMCC")
     seller, buyer, partner, officer = [await arrive(browser, market, viewport=DESKTOP) for _ in range(4)]
     await seller.sign_in(SELLER[2])
     await buyer.sign_in(BUYER[2])

@@ -3,23 +3,18 @@
 import asyncio
 import json
 import re
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 from redis.asyncio import Redis
 
-from market.demo.catalogue import month_ends
 from market.demo.seed import BUYER, SELLER
-from tests.browser.people import PHONE, VIEWPORTS, Person, arrive, newcomer, other
+from tests.browser.people import PHONE, VIEWPORTS, Person, arrive, newcomer, of_data, other
 from tests.faults.waiting import until
 from tests.stack import Running
 
 COIN = "/instruments/COIN"
-
-
-def of_data() -> str:
-    return f"/instruments/CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
+DATA = f"/instruments/{of_data('CMCC')}"
 
 
 async def at(
@@ -73,7 +68,7 @@ async def test_no_page_of_the_market_scrolls_sideways(
     browser: Browser, market: Running, viewport: dict[str, int]
 ) -> None:
     person = await at(browser, market, SELLER[2], "/market", viewport)
-    for path in ("/market", f"{of_data()}?mode=simple", f"{of_data()}?mode=pro", f"{COIN}?chart=depth"):
+    for path in ("/market", f"{DATA}?mode=simple", f"{DATA}?mode=pro", f"{COIN}?chart=depth"):
         await person.open(path)
         assert await person.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
 
@@ -332,7 +327,7 @@ async def test_a_lost_stream_greys_the_prices_and_blocks_the_ticket_until_it_is_
 async def test_the_ticket_can_be_simple_or_have_everything(
     browser: Browser, market: Running, viewport: dict[str, int]
 ) -> None:
-    person = await at(browser, market, SELLER[2], of_data(), viewport)
+    person = await at(browser, market, SELLER[2], DATA, viewport)
     page = person.page
     await page.locator("label:has(#ticket-side-sell)").click()
     await page.get_by_test_id("ticket-chip-10").click()

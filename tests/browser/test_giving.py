@@ -1,18 +1,16 @@
 """Giving data away: to the tank and out of it again, to charity, and by what becomes of a sale that nobody takes."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from market.demo.catalogue import month_ends
 from market.vault import mask
-from tests.browser.people import VIEWPORTS, Person, arrive, newcomer, other, sells
+from tests.browser.people import VIEWPORTS, Person, arrive, newcomer, of_data, other, sells
 from tests.stack import Running
+from web.i18n import CLOCK
 
-
-def of_data(carrier: str) -> str:
-    return f"{carrier}-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}"
+SHORT_SALE_SECONDS = 5
 
 
 async def given(person: Person, symbol: str, amount_mb: int, to: str) -> None:
@@ -104,3 +102,31 @@ async def test_what_becomes_of_unsold_data_is_chosen_with_the_sale(
     await expect(page.locator(f'[data-testid="order-row"][data-order="{order}"]')).to_have_count(0)
     await seller.open_until("/tank", page.locator('[data-testid="destiny-row"][data-state="given_back"]'))
     await seller.context.close()
+
+
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_unsold_data_goes_where_its_seller_wanted_when_the_sale_ends(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    symbol = of_data("CTCC")
+    seller = await arrive(browser, market, viewport=viewport)
+    onlooker = await arrive(browser, market, viewport=other(viewport))
+    await seller.sign_in(newcomer("CTCC", sells).msisdn)
+    await onlooker.sign_in(newcomer("CTCC").msisdn)
+    await onlooker.open("/tank")
+    before = await in_the_tank(onlooker.page, symbol)
+
+    await seller.open(f"/instruments/{symbol}?mode=pro&side=sell")
+    await seller.page.get_by_test_id("ticket-more").click()
+    await seller.page.select_option("#destiny", "tank")
+    await seller.page.select_option("#ticket-time-in-force", "gtd")
+    ends = datetime.now(CLOCK) + timedelta(seconds=SHORT_SALE_SECONDS)
+    await seller.page.fill("#ticket-expires-at", f"{ends:%Y-%m-%dT%H:%M:%S}")
+    await seller.place("sell", lots=2, price="2.30")
+
+    await seller.open("/tank")
+    await expect(seller.page.get_by_test_id("destiny-row")).to_have_attribute("data-state", "carried_out")
+    await onlooker.open("/tank")
+    assert await in_the_tank(onlooker.page, symbol) == before + 200
+    await seller.context.close()
+    await onlooker.context.close()

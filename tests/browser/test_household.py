@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from market.vault import mask
-from tests.browser.people import VIEWPORTS, arrive, newcomer, other
+from tests.browser.people import DESKTOP, VIEWPORTS, arrive, newcomer, of_data, other, sells
 from tests.stack import Running
 
 
@@ -70,3 +70,48 @@ async def test_one_asks_the_other_joins_and_lines_have_their_limits(
     await expect(joiner.page.get_by_test_id("household-line")).to_have_count(0)
     await payer.context.close()
     await joiner.context.close()
+
+
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_the_one_who_pays_buys_for_another_line(
+    market: Running, browser: Browser, viewport: dict[str, int]
+) -> None:
+    payer = await arrive(browser, market, viewport=viewport)
+    joiner = await arrive(browser, market, viewport=other(viewport))
+    seller = await arrive(browser, market, viewport=DESKTOP)
+    joining = newcomer("CTCC").msisdn
+    await payer.sign_in(newcomer("CTCC").msisdn)
+    await joiner.sign_in(joining)
+    await seller.sign_in(newcomer("CTCC", sells).msisdn)
+    await seller.open(f"/instruments/{of_data('CTCC')}?mode=pro")
+    await seller.place("sell", lots=2, price="1.20")
+    await payer.open("/household")
+    await payer.page.fill("#invite-phone", joining)
+    await payer.page.get_by_test_id("household-invite").click()
+    await joiner.open("/household")
+    await joiner.page.get_by_test_id("household-accept").click()
+    await expect(joiner.page.get_by_test_id("household-line")).to_have_count(2)
+
+    # Without money nothing is bought, and the form says so; with it the other's line has the data.
+    line = payer.page.get_by_test_id("household-line").filter(has_text=mask(joining))
+    await payer.open("/household")
+    await line.get_by_text("Buy for this line").click()
+    await line.get_by_label("Data of").select_option(of_data("CTCC"))
+    await line.get_by_label("Lots").fill("2")
+    await line.get_by_test_id("household-buy").click()
+    await expect(line.get_by_role("alert")).to_be_visible()
+    await payer.top_up(20)
+    await payer.open("/household")
+    await line.get_by_text("Buy for this line").click()
+    await line.get_by_label("Data of").select_option(of_data("CTCC"))
+    await line.get_by_label("Lots").fill("2")
+    await line.get_by_test_id("household-buy").click()
+    await expect(payer.page.get_by_test_id("notice-good")).to_be_visible()
+    await expect(line).to_contain_text("200 MB for CN¥2.40")
+
+    received = joiner.page.get_by_test_id("household-line").filter(has_text=mask(joining))
+    await joiner.open("/household")
+    await expect(received).to_contain_text("200 MB for CN¥2.40")
+    await payer.open_until("/trades", payer.page.locator('[data-state="settled"]'))
+    for person in (payer, joiner, seller):
+        await person.context.close()

@@ -21,16 +21,6 @@ def row_of(person: Person, order: str) -> Locator:
     return person.page.locator(f'[data-testid="order-row"][data-order="{order}"]')
 
 
-async def top_up(person: Person, yuan: int) -> None:
-    """Put money in, and wait until it is there."""
-    await person.open("/wallet")
-    available = person.page.get_by_test_id("wallet-available")
-    had = int(await available.get_attribute("data-minor") or "0")
-    await person.page.fill("#top-up-amount", f"{yuan}.00")
-    await person.page.get_by_test_id("top-up").click()
-    await expect(available).to_have_attribute("data-minor", str(had + yuan * 100))
-
-
 async def placed(person: Person, price: str, minutes: int | None = None) -> str:
     """A purchase that waits in the coins' book; with ``minutes`` it ends after that long."""
     await person.open(f"{COIN}?mode=pro&side=buy&price={price}")
@@ -49,7 +39,7 @@ async def test_an_order_is_amended_renewed_and_cancelled(
 ) -> None:
     person = await arrive(browser, market, viewport=viewport)
     await person.sign_in(BUYER[2])
-    await top_up(person, 20)
+    await person.top_up(20)
     order = await placed(person, "0.05", minutes=40)
 
     # The page warns, and one tap lets the order stand for longer.
@@ -84,7 +74,7 @@ async def test_without_script_an_order_is_cancelled_alone_and_with_all_others(
 ) -> None:
     person = await arrive(browser, market, viewport=viewport, java_script_enabled=False)
     await person.sign_in(BUYER[2])
-    await top_up(person, 20)
+    await person.top_up(20)
     for price in ("0.03", "0.04"):
         await person.open(f"{COIN}?mode=pro&side=buy&price={price}")
         await person.page.fill("#ticket-lots", "1")
@@ -109,7 +99,7 @@ async def test_a_statement_is_read_and_kept_in_three_forms(
 ) -> None:
     person = await arrive(browser, market, viewport=viewport, accept_downloads=True)
     await person.sign_in(BUYER[2])
-    await top_up(person, 7)
+    await person.top_up(7)
     await person.page.get_by_test_id("statement").click()
     sums = person.page.get_by_test_id("statement-sums")
     closing = int(await sums.get_attribute("data-closing") or "")

@@ -1,13 +1,10 @@
 """The ticket's further choices in a real browser: fields come and go with what is chosen, and a price can fall."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from playwright.async_api import Browser, expect
 
-from market.demo.catalogue import month_ends
 from market.demo.seed import SELLER
-from tests.browser.people import VIEWPORTS, Person, arrive
+from tests.browser.people import VIEWPORTS, Person, arrive, of_data
 from tests.stack import Running
 
 
@@ -15,7 +12,7 @@ async def a_seller(browser: Browser, market: Running, viewport: dict[str, int]) 
     """The seller of the demonstration at the ticket of their own data, about to sell."""
     person = await arrive(browser, market, viewport=viewport)
     await person.sign_in(SELLER[2])
-    await person.open(f"/instruments/CMCC-CN-{month_ends(datetime.now(UTC))[0] - timedelta(days=1):%y%m}?mode=pro")
+    await person.open(f"/instruments/{of_data('CMCC')}?mode=pro")
     await person.page.locator("label:has(#ticket-side-sell)").click()
     return person
 

@@ -195,6 +195,7 @@ async def test_an_order_without_its_token_is_refused(signed_in: Any) -> None:
 
     assert response.status_code == 403
     assert 'data-testid="problem"' in response.text
+    assert 'data-testid="sign-in"' not in response.text  # they are signed in, and nobody says otherwise
 
 
 async def test_buyer_and_seller_meet_and_follow_the_delivery(signed_in: Any) -> None:
