@@ -83,7 +83,9 @@ CREATE TABLE IF NOT EXISTS movement (
     requested_at timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS movement_by_external_id ON movement (carrier, external_id);
-CREATE INDEX IF NOT EXISTS movement_by_resource ON movement (carrier, resource, seq);
+-- Not by carrier first: a plan made while there are no movements yet would look up external identifiers by it.
+DROP INDEX IF EXISTS movement_by_resource;
+CREATE INDEX IF NOT EXISTS movement_in_order ON movement (resource, carrier, seq);
 
 -- The journal: every change of a balance is an action with its entries, and the entries of an action sum to zero.
 CREATE TABLE IF NOT EXISTS action (
