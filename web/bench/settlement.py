@@ -35,7 +35,7 @@ from web.bench.stack import Stack, stack
 from web.embedded import free_port
 
 TRADES = 5_000
-SLOW_TRADES = 1_000
+SLOW_TRADES = 2_000
 """Trades of the two quick carriers while the third is slow."""
 LATENCY_MS = 20
 SLOW_MS = 5_000

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
@@ -14,7 +15,7 @@ CONNECTIONS = 4_096
 
 def serve(database_url: str, port: int, credentials: dict[str, str], *, host: str = "127.0.0.1") -> None:
     """Serve until a signal comes. `credentials` maps a carrier's code to its bearer token."""
-    asyncio.run(_serve(database_url, port, credentials, host))
+    uvloop.run(_serve(database_url, port, credentials, host))
 
 
 async def _serve(database_url: str, port: int, credentials: dict[str, str], host: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar, Request, Response, get, post
@@ -171,7 +172,7 @@ def _check(form: Form, courier: Courier) -> None:
 
 def serve(database_url: str, port: int, partner_no: str, secret: str) -> None:
     """Serve on this machine until a signal comes."""
-    asyncio.run(_serve(create_app(database_url, partner_no, secret), port))
+    uvloop.run(_serve(create_app(database_url, partner_no, secret), port))
 
 
 async def _serve(app: Litestar, port: int) -> None:

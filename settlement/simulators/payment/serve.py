@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
@@ -14,7 +15,7 @@ def serve(
     database_url: str, port: int, api_key: str, *, host: str = "127.0.0.1", settings: Settings | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way and stop."""
-    asyncio.run(_serve_until_told(database_url, port, api_key, host=host, settings=settings))
+    uvloop.run(_serve_until_told(database_url, port, api_key, host=host, settings=settings))
 
 
 CONNECTIONS = 4_096
