@@ -52,7 +52,8 @@ insert into payment (id, party_id, key, kind, account_id, amount_minor, captured
 select n, 101 + n % 1000, 'bench' || n, 'top_up', (101 + n % 1000) * 2, {paid}, {paid}, 'CNY', 'pm', 'succeeded',
     'pi_' || n, timestamptz '{day}' + (n - 1) * interval '{pause} microseconds' from generate_series(1, {payments}) n;
 insert into posting (transfer_id, account_id, kind, reference, available_change, held_change, at)
-select (1::bigint << 61) + id, account_id, 40, 'pay_' || id, amount_minor, 0, created_at from payment;
+select (1::bigint << 61) + id, side.account_id, 40, 'pay_' || id, side.change, 0, created_at
+from payment cross join lateral (values (account_id, amount_minor), (2, -amount_minor)) side (account_id, change);
 update delivery set status = 'refunded' where id = 50;
 update delivery set status = 'pending', delivered_at = null, ended_at = null where id = 60;
 set session_replication_role = default;
