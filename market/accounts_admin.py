@@ -59,7 +59,7 @@ async def create_officer(
     # Argon2 is slow by design; in a thread it holds up nobody else.
     password_hash = await asyncio.to_thread(PasswordHash.recommended().hash, password)
 
-    engine = connect(settings.database_url, pool_size=1)
+    engine = connect(settings.database_url, pool_size=2)
     try:
         async with sessions(engine).begin() as session:
             if await session.scalar(select(OfficerRow.id).where(OfficerRow.login == login)):
@@ -86,7 +86,7 @@ async def create_partner(settings: Settings, name: str, phones: Sequence[str] = 
     if not 1 <= len(name.strip()) <= NAME_CHARACTERS or not name.isprintable():
         raise BadInput(f"A partner needs a name of at most {NAME_CHARACTERS} characters.", field="name")
     lines = {msisdn: _carrier_of(settings, msisdn) for msisdn in map(canonical_number, phones)}
-    vault, engine = Vault(settings.secret_key), connect(settings.database_url, pool_size=1)
+    vault, engine = Vault(settings.secret_key), connect(settings.database_url, pool_size=2)
     try:
         async with sessions(engine).begin() as session:
             party = PartyRow(kind="partner", name=name.strip(), group_id=0)

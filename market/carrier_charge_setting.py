@@ -74,7 +74,7 @@ def set_charges(settings: Settings, text: str, *, dry_run: bool) -> str:
 
 
 async def _set(settings: Settings, entries: list[Entry], *, dry_run: bool) -> str:
-    engine = connect(settings.database_url, pool_size=1)
+    engine = connect(settings.database_url, pool_size=2)
     try:
         async with sessions(engine).begin() as session:
             return await add(session, entries, datetime.now(UTC), dry_run=dry_run)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 MIGRATIONS = Path(__file__).parent / "migrations"
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
+POOL_SIZE = 10
 TRANSACTION_TIMEOUT_MS = 30_000
 """A process that was stopped inside a transaction loses it by then, and its locks keep nobody waiting any longer.
 
@@ -18,8 +19,12 @@ The server's time-out of idle transactions would not do: one that waits for the 
 """
 
 
-def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
-    """Open a pool. Each program has its own; together they must stay below the server's connections."""
+def connect(database_url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
+    """Open a pool of at most so many connections. Each program has its own; together they stay below the server's.
+
+    What was opened stays open: to begin a connection, and prepare all statements on it, costs more than a page. With
+    some that come and go, a moment's crowd would grow into a lasting one. The warmest is used first.
+    """
     limits = {
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "lock_timeout": LOCK_TIMEOUT_MS,
@@ -28,7 +33,8 @@ def connect(database_url: str, *, pool_size: int = 5) -> AsyncEngine:
     engine = create_async_engine(
         database_url,
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=0,
+        pool_use_lifo=True,
         hide_parameters=True,  # an error's text goes to logs, what was asked for does not
         connect_args={
             "server_settings": {name: str(limit) for name, limit in limits.items()},

@@ -99,7 +99,7 @@ def preview_programme(settings: Settings, content: str) -> str:
 
 
 async def _preview(settings: Settings, read: listing.Programme) -> list[str]:
-    engine = connect(settings.database_url, pool_size=1)
+    engine = connect(settings.database_url, pool_size=2)
     said = []
     try:
         async with sessions(engine)() as session:

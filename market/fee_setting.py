@@ -61,7 +61,7 @@ def set_fees(settings: Settings, text: str, *, dry_run: bool) -> str:
 
 
 async def _set(settings: Settings, fees: list[Fee], *, dry_run: bool) -> str:
-    engine = connect(settings.database_url, pool_size=1)
+    engine = connect(settings.database_url, pool_size=2)
     try:
         async with sessions(engine).begin() as session:
             return await add(session, fees, datetime.now(UTC), dry_run=dry_run)

@@ -50,7 +50,7 @@ def main(settings: Settings, unit: str, shard: int) -> str:
 
 
 async def _main(settings: Settings, unit: str, shard: int) -> str:
-    engine = connect(settings.database_url, pool_size=1)
+    engine = connect(settings.database_url, pool_size=2)
     redis = open_redis(settings.redis_url, socket_connect_timeout=5)
     try:
         async with Gateway(redis, sessions(engine), settings.shards) as gateway:

@@ -23,7 +23,7 @@ def list_programme(settings: Settings, content: str) -> str:
 
 async def _list(settings: Settings, read: listing.Programme) -> list[str]:
     """List everything; gives a line for each session that is still to come."""
-    engine = connect(settings.database_url, pool_size=1)
+    engine = connect(settings.database_url, pool_size=2)
     try:
         async with sessions_of(engine).begin() as session:
             await listing.found(session, settings.currency)

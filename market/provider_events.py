@@ -51,7 +51,7 @@ def main(settings: Settings, since: datetime | None, only_parked: bool) -> str:
 
 async def _main(settings: Settings, since: datetime | None, *, only_parked: bool) -> str:
     first = None if since is None else since.replace(tzinfo=settings.timezone)
-    async with open_venue(settings, pool_size=2) as venue:
+    async with open_venue(settings, pool_size=4) as venue:
         count = await replay(venue, first, only_parked=only_parked)
     return f"{count} events are handled again."
 

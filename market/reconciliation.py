@@ -45,7 +45,7 @@ def main(settings: Settings, day: date | None, carrier: str | None) -> tuple[str
 
 
 async def _main(settings: Settings, day: date | None, carrier: str | None) -> tuple[str, bool]:
-    async with open_venue(settings, pool_size=2) as venue:
+    async with open_venue(settings, pool_size=4) as venue:
         now = datetime.now(UTC)
         outcome = await reconcile(venue, day or now.astimezone(settings.timezone).date(), carrier or ALL, now)
     assert outcome is not None

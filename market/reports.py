@@ -102,7 +102,7 @@ def save(report: Report, form: Form, path: Path) -> None:
 
 
 async def _main(settings: Settings, carrier: str, days: tuple[date, date], form: Form, output: Path | BinaryIO) -> None:
-    async with open_venue(settings, pool_size=2) as venue:
+    async with open_venue(settings, pool_size=4) as venue:
         with await settlement_report(venue, carrier, *days) as report:
             if isinstance(output, Path):
                 save(report, form, output)

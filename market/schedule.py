@@ -55,7 +55,7 @@ async def _run(settings: Settings, words: telling.Words) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with (
-        open_venue(settings, pool_size=6) as venue,
+        open_venue(settings, pool_size=12) as venue,
         volume.watching(venue),
         reconciliation.daily(venue),
         stops.watching(venue),

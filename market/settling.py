@@ -30,7 +30,7 @@ from settlement.worker import STEPS, run
 
 log = structlog.get_logger()
 
-POOL = 12
+POOL = 24
 RECONNECT_SECONDS = 1.0
 FOUNDING_SECONDS = 1.0
 

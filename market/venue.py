@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from market.database import connect, reads, sessions
+from market.database import POOL_SIZE, connect, reads, sessions
 from market.gateway import Gateway
 from market.settings import Settings
 from market.transport import open_redis
@@ -37,7 +37,7 @@ class Venue:
 
 
 @asynccontextmanager
-async def open_venue(settings: Settings, *, pool_size: int = 5) -> AsyncIterator[Venue]:
+async def open_venue(settings: Settings, *, pool_size: int = POOL_SIZE) -> AsyncIterator[Venue]:
     """Open all connections, and close them in the opposite order."""
     async with AsyncExitStack() as stack:
         engine = connect(settings.database_url, pool_size=pool_size)

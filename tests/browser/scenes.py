@@ -93,7 +93,7 @@ async def set_state(market: Running, symbol: str, state: State) -> None:
     """Bring an instrument into a state, as the engine or an officer does."""
     async with database(market) as connection:
         instrument_id = await connection.fetchval("select id from instrument where symbol = $1", symbol)
-    async with open_venue(Settings.from_environment(_environment(market)), pool_size=1) as venue:
+    async with open_venue(Settings.from_environment(_environment(market)), pool_size=2) as venue:
         key = f"scene-{secrets.token_hex(8)}"
         answer = await venue.gateway.submit(SetState(HOUSE, key, b"", instrument_id, state))
     assert answer.accepted, answer.code

@@ -190,7 +190,7 @@ async def _until_it_fails(market: Running, volume: Volume) -> None:
 
 async def _moved(market: Running) -> str:
     """Asks for what the carriers moved for this market: others before it had the same carriers."""
-    engine = connect(f"postgresql+asyncpg{_dsn(market).removeprefix('postgresql')}", pool_size=1)
+    engine = connect(f"postgresql+asyncpg{_dsn(market).removeprefix('postgresql')}", pool_size=2)
     try:
         async with sessions(engine)() as session:
             return _MOVED.format(mark=await mark(session))

@@ -108,7 +108,7 @@ async def town(
         currency="CNY",
         timezone=ZoneInfo("Asia/Shanghai"),
     )
-    async with open_venue(settings, pool_size=20) as venue:
+    async with open_venue(settings, pool_size=40) as venue:
         yield Town(venue, carrier_url, books, payment_program)
     await books.close()
 

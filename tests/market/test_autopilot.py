@@ -202,7 +202,7 @@ def die(settings: Settings, failpoint: str) -> None:
     os.environ[VARIABLE] = f"{failpoint}:kill"
 
     async def once() -> None:
-        async with open_venue(settings, pool_size=3) as venue:
+        async with open_venue(settings, pool_size=6) as venue:
             await fly(venue, datetime.now(UTC))
 
     asyncio.run(once())

@@ -28,7 +28,7 @@ async def database_url(new_database: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="module")
 async def sessions(database_url: str) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    engine = connect(database_url, pool_size=10)
+    engine = connect(database_url, pool_size=20)
     yield sessions_of(engine)
     await engine.dispose()
 

@@ -25,7 +25,7 @@ async def test_a_connection_that_the_server_ends_is_an_outage_for_one_request_al
 ) -> None:
     url = new_database("outages")
     name = url.partition("?")[0].rpartition("/")[2]
-    engine = connect(url, pool_size=1)
+    engine = connect(url, pool_size=2)
     server = await asyncpg.connect(raw_dsn(url))
     told = []
     for _ in range(ROUNDS):

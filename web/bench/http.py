@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
+import psutil
+
 from market import partners
 from market.database import connect, sessions
 from web.bench.stack import Stack, member, stack
@@ -127,8 +129,8 @@ async def _keys(at: Stack) -> list[str]:
 
 
 @contextmanager
-def serving(at: Stack, *ports: int) -> Iterator[None]:
-    """The engine, and a web at each port, as they are run in earnest: each a process of its own."""
+def serving(at: Stack, *ports: int) -> Iterator[list[psutil.Process]]:
+    """The engine, and a web at each port, as they are run in earnest: each a process of its own. Gives the webs."""
     environment = os.environ | {
         "SURPLUSFLOW_ENVIRONMENT": "demo",
         "SURPLUSFLOW_DATABASE_URL": at.database_url,
@@ -151,7 +153,7 @@ def serving(at: Stack, *ports: int) -> Iterator[None]:
         for command in commands
     ]
     try:
-        yield
+        yield [psutil.Process(program.pid) for program in running[: len(ports)]]
     finally:
         for program in running:
             program.terminate()

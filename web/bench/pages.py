@@ -12,11 +12,12 @@ from time import perf_counter_ns
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 from litestar.serialization import encode_json
 from redis.asyncio import Redis
 
 from web.bench.http import ready, serving
-from web.bench.stack import Stack, member, stack
+from web.bench.stack import Stack, family_seconds, member, postgres_seconds, stack
 from web.edge.sessions import MEMBER_SECONDS, begin_in_redis
 from web.embedded import free_port
 
@@ -48,12 +49,16 @@ async def run() -> tuple[dict[str, Any], dict[str, float]]:
     async with stack() as at:
         ports = [free_port() for _ in range(PROCESSES)]
         cookies = await _signed_in(at)
-        with serving(at, *ports):
+        connection = await asyncpg.connect(at.dsn)
+        with serving(at, *ports) as webs:
             for port in ports:
                 await ready(port)
             await _open_loop(ports, cookies, RATE, WARM_SECONDS)
+            before = sum(map(family_seconds, webs)), postgres_seconds(connection)
             seen = await _open_loop(ports, cookies, RATE, SECONDS)
+            after = sum(map(family_seconds, webs)), postgres_seconds(connection)
             looked = await _look(f"http://127.0.0.1:{ports[0]}/", cookies[0])
+        await connection.close()
     waits = sorted(each.wait_ns for each in seen)
     figures: dict[str, Any] = {
         "pages_per_second": RATE,
@@ -63,6 +68,8 @@ async def run() -> tuple[dict[str, Any], dict[str, float]]:
         "p95_ms": _milliseconds(waits, 95),
         "p99_ms": _milliseconds(waits, 99),
     }
+    for name, began, ended in zip(("web", "postgres"), before, after, strict=True):
+        figures[f"{name}_cpu_us_per_page"] = round((ended - began) * 1_000_000 / len(seen))
     for path in PATHS:
         own = sorted(each.wait_ns for each in seen if each.path == path)
         figures[f"p95_ms{path.replace('/', '_').lower()}"] = _milliseconds(own, 95)

@@ -31,7 +31,7 @@ from settlement.carriers.port import CarrierPort
 from settlement.carriers.values import CarrierProfile
 from settlement.naming import external_id
 from web.bench.settlement_stock import FAR, QUANTITY_MB, Stock, Trade
-from web.bench.stack import Stack, stack
+from web.bench.stack import Stack, cpu_seconds, postgres_seconds, stack
 from web.embedded import free_port
 
 TRADES = 5_000
@@ -197,24 +197,15 @@ class _Place:
 
     def _cpu(self, client: psutil.Process) -> dict[str, float]:
         """Processor time until now: of whoever calls, of the simulated carriers, and of PostgreSQL for both."""
-        postmaster = psutil.Process(self.connection.get_server_pid()).parent()
-        assert postmaster is not None
-        servers = [postmaster, *postmaster.children()]
         return {
-            "client": _seconds(client),
-            "simulator": _seconds(self.simulator),
-            "postgres": sum(map(_seconds, servers)),
+            "client": cpu_seconds(client),
+            "simulator": cpu_seconds(self.simulator),
+            "postgres": postgres_seconds(self.connection),
         }
 
     @staticmethod
     def _run(trades: int, started: float, before: Mapping[str, float], after: Mapping[str, float]) -> Run:
         return Run(trades, perf_counter() - started, {side: after[side] - before[side] for side in before})
-
-
-def _seconds(process: psutil.Process) -> float:
-    """Processor time of a process, with that of its children that have ended."""
-    times = process.cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 @asynccontextmanager

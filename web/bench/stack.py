@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 from market.database import migrate, raw_dsn
 from web import embedded
@@ -47,6 +48,24 @@ def member(account: int) -> tuple[int, int, int]:
     """The party, money account and coin account of the n-th rich member."""
     party = 101 + account % MEMBERS
     return party, party * 2, party * 2 + 1
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Processor time of a process, with that of its children that have ended."""
+    times = process.cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def family_seconds(process: psutil.Process) -> float:
+    """Processor time of a process with all its children."""
+    return sum(map(cpu_seconds, [process, *process.children(recursive=True)]))
+
+
+def postgres_seconds(connection: asyncpg.Connection) -> float:
+    """Processor time of a connection's server with all its processes."""
+    postmaster = psutil.Process(connection.get_server_pid()).parent()
+    assert postmaster is not None
+    return family_seconds(postmaster)
 
 
 @asynccontextmanager

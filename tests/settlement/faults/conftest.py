@@ -58,7 +58,7 @@ async def open_site(
     """A founded market between its own simulators; the links are open and clean."""
     await asyncio.to_thread(migrate, database_url)
     async with AsyncExitStack() as stack:
-        engine = connect(database_url, pool_size=15)
+        engine = connect(database_url, pool_size=30)
         stack.push_async_callback(engine.dispose)
         quick = Settings(webhook_retry_seconds=(0, 0, 0), payout_step_seconds=0, refund_step_seconds=0, hang_seconds=3)
         provider = Provider(new_database("fault_provider"), quick)

@@ -49,7 +49,7 @@ async def market(
 ) -> AsyncIterator[Billed]:
     """A carrier with phone bills and a provider, both well behaved."""
     carrier_simulator.faults()
-    engine = connect(market_url, pool_size=10)
+    engine = connect(market_url, pool_size=20)
     sessions, mark = sessions_of(engine), market_url.partition("?")[0].rpartition("/")[2]
     payments = Payments(settings_for(own_provider, timeout_seconds=2))
     profile = carrier_simulator.profile(timeout_seconds=0.6, max_in_flight_seconds=1.2, phone_bill=True)
