@@ -24,6 +24,7 @@ from web.pages import words
 from web.pages.giving_words import OBSTACLES
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+MACROS = "macros.html"
 THEMES = ("auto", "light", "dark")
 TRENDS = ("red-up", "green-up")
 HTMX = '{"includeIndicatorCSS": false, "morphIgnore": ["data-htmx-powered", "open"]}'
@@ -78,8 +79,9 @@ def wants_fragment(request: Page) -> bool:
 
 
 def render(template: str, *, locale: str, block: str | None = None, **context: Any) -> str:
-    """A template, or one named block of it."""
+    """A template, or one named block of it. The shared macros are ``ui`` everywhere: made once, in its language."""
     values = {"locale": locale, **context}
+    values["ui"] = environment.get_template(MACROS).make_module(values)
     if block is None:
         return environment.get_template(template).render(values)
     return render_block(environment, template, block, values)
