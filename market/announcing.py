@@ -5,7 +5,6 @@ import contextlib
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-
 _SAY = "for _, channel in ipairs(ARGV) do redis.call('publish', channel, '') end"
 
 

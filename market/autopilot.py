@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from market import audit
@@ -37,10 +37,12 @@ def wish_of(row: AutopilotRow) -> Wish:
     return Wish(row.sells, row.buys, row.sell_down_to_mb, row.buy_up_to_mb, row.floor_minor, row.cap_minor)
 
 
+_OF_PARTY = select(AutopilotRow).where(AutopilotRow.party_id == bindparam("party_id")).order_by(AutopilotRow.line_id)
+
+
 async def settings_of(session: AsyncSession, member: Member) -> Sequence[AutopilotRow]:
     """The member's settings, by line; a line without one is off."""
-    own = select(AutopilotRow).where(AutopilotRow.party_id == member.party_id)
-    return list(await session.scalars(own.order_by(AutopilotRow.line_id)))
+    return list(await session.scalars(_OF_PARTY, {"party_id": member.party_id}))
 
 
 async def log_of(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -57,11 +57,18 @@ async def schedule(session: AsyncSession) -> list[Fee]:
     return [_fee(row) for row in await session.scalars(select(FeeRow).order_by(FeeRow.id))]
 
 
+_SCOPE = (FeeRow.party_kind, FeeRow.carrier, FeeRow.symbol)
+_NEWEST = (
+    select(FeeRow)
+    .ext(distinct_on(*_SCOPE))
+    .where(FeeRow.effective_from <= bindparam("at"))
+    .order_by(*_SCOPE, FeeRow.effective_from.desc())
+)
+
+
 async def in_force(session: AsyncSession, at: datetime) -> list[Fee]:
     """Of each scope the entry that holds at a moment: as many rows, however often the schedule was changed."""
-    scope = (FeeRow.party_kind, FeeRow.carrier, FeeRow.symbol)
-    newest = select(FeeRow).ext(distinct_on(*scope)).where(FeeRow.effective_from <= at)
-    return [_fee(row) for row in await session.scalars(newest.order_by(*scope, FeeRow.effective_from.desc()))]
+    return [_fee(row) for row in await session.scalars(_NEWEST, {"at": at})]
 
 
 async def seller_terms(

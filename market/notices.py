@@ -3,24 +3,30 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from settlement.notice_tables import NoticeRow
 from settlement.notices import Fact, tell
 
-__all__ = ["Fact", "forget", "latest", "read_all", "tell", "unread"]
+__all__ = ["UNREAD", "Fact", "forget", "latest", "read_all", "tell", "unread"]
 
 MOST_COUNTED = 99
 KEPT = timedelta(days=180)
 FORGOTTEN_AT_ONCE = 5_000
 
+UNREAD = select(func.count()).select_from(
+    select(NoticeRow.id)
+    .where(NoticeRow.party_id == bindparam("party_id"), NoticeRow.read_at.is_(None))
+    .limit(MOST_COUNTED + 1)
+    .subquery()
+)
+"""How many notices the party ``party_id`` has not read, as `unread` counts them."""
+
 
 async def unread(session: AsyncSession, party_id: int) -> int:
     """How many notices a party has not read; no more than 100 are counted."""
-    some = select(NoticeRow.id).where(NoticeRow.party_id == party_id, NoticeRow.read_at.is_(None))
-    counted = select(func.count()).select_from(some.limit(MOST_COUNTED + 1).subquery())
-    return await session.scalar(counted) or 0
+    return await session.scalar(UNREAD, {"party_id": party_id}) or 0
 
 
 async def latest(session: AsyncSession, party_id: int, limit: int, before: int | None = None) -> Sequence[NoticeRow]:

@@ -31,5 +31,7 @@ group by own.id
 
 async def of(session: AsyncSession, order_ids: Sequence[int]) -> dict[int, QueuePlace]:
     """The places of those of the orders that stand in a queue: open ones, neither armed nor conditional."""
+    if not order_ids:
+        return {}
     rows = await session.execute(_AHEAD, {"order_ids": list(order_ids)})
     return {row.id: QueuePlace(row.orders, row.lots) for row in rows}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,11 +10,16 @@ from settlement.payment_tables import SavedCardRow
 from settlement.payments.values import SavedCard
 from settlement.tables import PaymentRow
 
+_OF_PARTY = (
+    select(SavedCardRow)
+    .where(SavedCardRow.party_id == bindparam("party_id"), SavedCardRow.removed_at.is_(None))
+    .order_by(SavedCardRow.saved_at.desc(), SavedCardRow.id)
+)
+
 
 async def of_party(session: AsyncSession, party_id: int) -> Sequence[SavedCardRow]:
     """A party's saved cards, newest first."""
-    query = select(SavedCardRow).where(SavedCardRow.party_id == party_id, SavedCardRow.removed_at.is_(None))
-    return list(await session.scalars(query.order_by(SavedCardRow.saved_at.desc(), SavedCardRow.id)))
+    return list(await session.scalars(_OF_PARTY, {"party_id": party_id}))
 
 
 async def take_in(session: AsyncSession, card: SavedCard) -> int | None:

@@ -13,10 +13,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware.session.server_side import ServerSideSessionBackend, ServerSideSessionConfig
 from litestar.types import Empty, Message, ScopeSession
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from market import notices, step_up
-from market.parties import Member, Officer, member
+from market import step_up
+from market.parties import Member, Officer, member, member_and_unread
 from market.refusals import Forbidden, NotSignedIn
 from market.settings import Settings
 from market.signed_in import KEY, listed_under
@@ -184,11 +183,17 @@ async def present_member(connection: Connection) -> Member | None:
     party_id = _session(connection).get("party")
     if party_id is not None and _WHO not in _kept(connection):
         async with connection.app.state.venue.reads() as session:
-            _kept(connection)[_WHO] = await _still_a_member(session, party_id, _session(connection).get("proved", {}))
-            if _kept(connection)[_WHO] and _gets_a_page(connection):
-                _kept(connection)[_UNREAD] = await notices.unread(session, party_id)
-    who = _kept(connection).get(_WHO)
-    return who if isinstance(who, Member) else None
+            try:
+                if _gets_a_page(connection):
+                    who, _kept(connection)[_UNREAD] = await member_and_unread(session, party_id)
+                else:
+                    who = await member(session, party_id)
+            except NotSignedIn:
+                _kept(connection)[_WHO] = None
+            else:
+                _kept(connection)[_WHO] = replace(who, proved_until=_session(connection).get("proved", {}))
+    kept = _kept(connection).get(_WHO)
+    return kept if isinstance(kept, Member) else None
 
 
 def unread_notices(connection: Connection) -> int:
@@ -213,13 +218,6 @@ async def present_officer(connection: Connection) -> Officer | None:
         _kept(connection)[_WHO] = Officer(row.id, row.login, row.role, row.carrier) if row else None
     who = _kept(connection).get(_WHO)
     return who if isinstance(who, Officer) else None
-
-
-async def _still_a_member(session: AsyncSession, party_id: int, proved: Mapping[str, int]) -> Member | None:
-    try:
-        return replace(await member(session, party_id), proved_until=proved)
-    except NotSignedIn:
-        return None
 
 
 def signed_in(connection: Connection) -> Member:
