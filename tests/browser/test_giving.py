@@ -54,6 +54,7 @@ async def test_what_one_gives_to_the_tank_another_takes(
     await taker.page.fill("#take-amount", "300")
     await taker.page.get_by_test_id("tank-take").click()
     await expect(taker.page.get_by_test_id("tank-got")).to_have_count(1)
+    await expect(taker.page.get_by_test_id("tank-got")).to_have_attribute("data-state", "done")  # by itself
     assert await in_the_tank(taker.page, symbol) == before
     await giver.context.close()
     await taker.context.close()
@@ -124,8 +125,8 @@ async def test_unsold_data_goes_where_its_seller_wanted_when_the_sale_ends(
     await seller.page.fill("#ticket-expires-at", f"{ends:%Y-%m-%dT%H:%M:%S}")
     await seller.place("sell", lots=2, price="2.30")
 
-    await seller.open("/tank")
-    await expect(seller.page.get_by_test_id("destiny-row")).to_have_attribute("data-state", "carried_out")
+    carried_out = seller.page.locator('[data-testid="destiny-row"][data-state="carried_out"]')
+    await seller.open_until("/tank", carried_out)
     await onlooker.open("/tank")
     assert await in_the_tank(onlooker.page, symbol) == before + 200
     await seller.context.close()
