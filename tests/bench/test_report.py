@@ -1,4 +1,4 @@
-"""The measure of reconciliation finds what it planted, and nothing else: a figure for wrong books would mean nothing."""
+"""The measure of reconciliation finds what it planted and nothing else: figures of wrong books would mean nothing."""
 
 from web.bench import report
 
