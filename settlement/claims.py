@@ -125,6 +125,8 @@ class Result:
     claim: Claim
     outcome: Outcome
     verdict: Verdict
+    at: datetime
+    """The database's time at which it was judged."""
 
 
 async def take(
@@ -256,7 +258,7 @@ async def _put_off(session: AsyncSession, later: Sequence[tuple[int, str, dateti
 
 
 def judged(claim: Claim, outcome: Outcome, rules: Rules, now: datetime) -> Result:
-    return Result(claim, outcome, judge(claim.attempt, outcome, rules, now))
+    return Result(claim, outcome, judge(claim.attempt, outcome, rules, now), now)
 
 
 async def conclude(session: AsyncSession, results: Sequence[Result]) -> list[Result]:
@@ -270,7 +272,7 @@ async def conclude(session: AsyncSession, results: Sequence[Result]) -> list[Res
 
 def _concluded(result: Result) -> tuple[int, str, str, datetime, str | None, datetime, str | None]:
     verdict = result.verdict
-    pause = verdict.not_before - verdict.last_sent_at if verdict.not_before > verdict.last_sent_at else timedelta()
+    pause = max(verdict.not_before - result.at, timedelta())  # from now on: the clock may have jumped since it was sent
     return (
         result.claim.id,
         result.claim.holder,

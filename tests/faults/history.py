@@ -114,6 +114,10 @@ class Books:
     trades: Sequence[Fill]
 
 
+BEFORE_THE_ENGINE = frozenset({"custody_refused"})
+"""Refusals for which no command is sent: the carrier did not set the data aside, or nobody waited for it any more."""
+
+
 class Breach(NamedTuple):
     """One promise that was broken."""
 
@@ -154,9 +158,9 @@ def _against_the_journal(history: History, journal: Mapping[Name, Sequence[Told]
         if ask.told is None:
             continue
         rows = journal.get(ask.request.name, ())
-        if not rows:
+        if not rows and ask.told.code not in BEFORE_THE_ENGINE:
             yield Breach("lost", ask.request.name, f"was told {ask.told}, the journal has nothing")
-        elif ask.told not in rows:
+        elif rows and ask.told not in rows:
             yield Breach("changed", ask.request.name, f"was told {ask.told}, the journal has {rows[0]}")
 
 
@@ -166,6 +170,8 @@ def _asked_again(
     for name in requests:
         if name not in again:
             yield Breach("lost", name, "got no answer when it was asked again")
+        elif name not in journal and again[name].code in BEFORE_THE_ENGINE:
+            continue
         elif again[name] not in journal.get(name, ()):
             yield Breach("changed", name, f"was told {again[name]} when it was asked again, not what the journal has")
 

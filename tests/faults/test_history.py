@@ -170,6 +170,18 @@ def test_each_lie_in_a_doctored_history_is_found(doctor: Callable[[Run], Run], k
     assert kind in _kinds(breaches)
 
 
+def test_a_sale_whose_data_was_not_set_aside_is_no_command_and_must_not_be_one() -> None:
+    history, books, again = an_honest_run()
+    unkept = Request(7, "unkept", "sell 1 at 100", Terms(1, "sell", 100, 1))
+    not_set_aside = Told(accepted=False, code="custody_refused", detail="Place a new order.")
+    history.ask(unkept).answer(not_set_aside)
+    again |= {unkept.name: not_set_aside}
+    assert check(history, books, again) == []
+
+    sold_all_the_same = Kept(unkept.name, RESTING._replace(order_id=6))
+    assert "changed" in _kinds(check(history, replace(books, journal=[*books.journal, sold_all_the_same]), again))
+
+
 def test_the_engine_and_the_api_say_the_same_thing_in_their_own_ways() -> None:
     journaled = (
         b'{"key":"k","party_id":8,"accepted":true,"order_id":2,"state":"filled","filled":5,"version":1,'

@@ -1,7 +1,6 @@
 """Clocks that jump (F29): a worker's does not matter, as deadlines are the database's; the database's costs time."""
 
 import asyncio
-import itertools
 import os
 import shutil
 import subprocess
@@ -24,7 +23,8 @@ SEEN = "import time; print(int(time.time()))"
 NEEDS_COMPILER = pytest.mark.skipif(
     COMPILER is None or sys.platform != "linux", reason="the clock is replaced by a compiled file"
 )
-JUMPS_SECONDS = (3600, -3600, 3595, 0, -5)
+JUMPS_SECONDS = (3600, -3600, 3595, 0, -5, 3600, -3600, 1800, 0, 7200)
+"""The last stays: what was put off before the clock went back is due by then."""
 JUMP_EVERY_SECONDS = 1.0
 # Statements find this `now` before the server's own.
 JUMPING_DATABASE = """
@@ -91,18 +91,16 @@ async def test_a_database_whose_clock_jumps_by_hours_settles_each_trade_once(sit
     try:
         await settle_once(site, await site.estate.trade(60))
     finally:
-        jumps.cancel()
-        seen = await asyncio.gather(jumps, return_exceptions=True)
+        await jumps
         for worker in workers:
             await worker.kill()
         site.estate.sim.faults()
         await connection.execute(f'alter database "{name}" reset search_path')
         await connection.close()
-    assert isinstance(seen[0], asyncio.CancelledError), seen
 
 
 async def _keep_jumping(connection: asyncpg.Connection) -> None:
-    """Make the time that a worker reads off the database jump, again and again; a worker's session sees each jump."""
-    for seconds in itertools.cycle(JUMPS_SECONDS):
+    """Make the time that a worker reads off the database jump, ten times; its sessions see each jump."""
+    for seconds in JUMPS_SECONDS:
         await connection.execute("update jumping.by set seconds = $1", seconds)
         await asyncio.sleep(JUMP_EVERY_SECONDS)
