@@ -70,13 +70,13 @@ async def run(trades: int = TRADES) -> tuple[dict[str, Any], dict[str, float]]:
         **_cpu("settled", settled),
         **_cpu("bare", bare),
         "slow_carrier_ms": SLOW_MS,
-        "others_alone_per_second": _rate([alone]),
-        "others_beside_a_slow_one_per_second": _rate([beside]),
+        "others_alone_per_second": _rate(alone),
+        "others_beside_a_slow_one_per_second": _rate(beside),
         "broken_invariants": len(unsound),
     }
     ratios = {
         "settlement_to_bare_http": round(rate / bare_rate, 3),
-        "others_beside_a_slow_carrier": round(_rate([beside]) / _rate([alone]), 3),
+        "others_beside_a_slow_carrier": round(_rate(beside) / _rate(alone), 3),
     }
     return figures, ratios
 
@@ -151,14 +151,17 @@ class _Place:
         await self._until_settled(self.profiles)
         return self._run(sum(map(len, sets)), started, before, self._cpu(worker))
 
-    async def beside_a_slow_one(self, trades: int, worker: psutil.Process) -> tuple[Run, Run]:
-        """Two carriers' trades without the third, then again while the third takes its time; it catches up later."""
+    async def beside_a_slow_one(self, trades: int, worker: psutil.Process) -> tuple[list[Run], list[Run]]:
+        """Two carriers' trades without the third, and while the third takes its time; by turns, as the others."""
         *quick, slow = self.profiles
-        alone = await self._quick(trades, quick, [], worker)
-        await self.latency(SLOW_MS, slow)
-        beside = await self._quick(trades, quick, await self.stock.trades(slow, trades // len(quick)), worker)
-        await self.latency(LATENCY_MS, slow)
-        await self._until_settled([slow])
+        alone = [await self._quick(trades, quick, [], worker)]
+        beside = []
+        for _ in range(2):
+            await self.latency(SLOW_MS, slow)
+            beside.append(await self._quick(trades, quick, await self.stock.trades(slow, trades // len(quick)), worker))
+            await self.latency(LATENCY_MS, slow)
+            await self._until_settled([slow])
+        alone.append(await self._quick(trades, quick, [], worker))
         return alone, beside
 
     async def _quick(
