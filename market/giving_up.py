@@ -29,20 +29,16 @@ async def give_up(venue: Venue, member: Member, trade_id: int) -> TradeView:
         late = (await escalation.of_subjects(session, "delivery", [trade_id])).get(trade_id)
         if trade.side != "buy":
             raise NotAllowed("Only who bought can take the money back.", code="not_the_buyer")
-        if trade.given_up_at is not None:
-            return trade
-        _check(trade, late)
-        await giving_up.give_up(session, trade_id)
+        if trade.status == "pending" and trade.given_up_at is None and late is None:
+            raise NotAllowed(
+                "The delivery is not late yet. After a quarter of an hour you can take your money back.",
+                code="not_late",
+            )
+        is_new = await giving_up.give_up(session, trade_id)
         told = await views.trade(session, member.party_id, trade_id)
-        await audit.append(session, audit.party(member.party_id), "give_up", f"trade:{trade_id}", {})
+        if told.given_up_at is None:
+            raise Conflict("This trade has been delivered or refunded already.", code="trade_has_ended")
+        if is_new:
+            await audit.append(session, audit.party(member.party_id), "give_up", f"trade:{trade_id}", {})
     await announce(venue.redis, SETTLEMENT_WAKE, party_channel(member.party_id))
     return told
-
-
-def _check(trade: TradeView, late: EscalationRow | None) -> None:
-    if trade.status != "pending":
-        raise Conflict("This trade has been delivered or refunded already.", code="trade_has_ended")
-    if late is None:
-        raise NotAllowed(
-            "The delivery is not late yet. After a quarter of an hour you can take your money back.", code="not_late"
-        )

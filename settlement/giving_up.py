@@ -16,13 +16,19 @@ _TAKE_OFF = text("""
         order by instruction.id for no key update of instruction skip locked
     ) returning id
 """)
-_GIVE_UP = text("update delivery set given_up_at = now() where id = :id and status = 'pending' and given_up_at is null")
+_GIVE_UP = text("""
+    update delivery set given_up_at = now() where id = :id and status = 'pending' and given_up_at is null returning id
+""")
 
 
-async def give_up(session: AsyncSession, trade_id: int) -> None:
-    """Keep the buyer's wish, once. Changes nothing about a trade that has ended. The caller commits."""
-    await session.execute(_GIVE_UP, {"id": trade_id})
+async def give_up(session: AsyncSession, trade_id: int) -> bool:
+    """Keep the buyer's wish, once. Says whether it is new, and changes nothing of a trade that has ended.
+
+    The caller commits.
+    """
+    kept = await session.scalar(_GIVE_UP, {"id": trade_id}) is not None
     await take_off(session)
+    return kept
 
 
 async def take_off(session: AsyncSession) -> int:

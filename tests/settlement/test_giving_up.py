@@ -16,9 +16,9 @@ from tests.settlement.world import World, until
 LANE_IS_OPEN = text("select exists (select from lane_state where lane = 'CMCC' and state <> 'closed')")
 
 
-async def given_up(world: World, trade: DeliveryRow) -> None:
+async def given_up(world: World, trade: DeliveryRow) -> bool:
     async with world.sessions.begin() as session:
-        await give_up(session, trade.id)
+        return await give_up(session, trade.id)
 
 
 async def test_what_was_never_sent_is_refunded_while_its_carrier_is_away(world: World) -> None:
@@ -37,7 +37,8 @@ async def test_what_was_never_sent_is_refunded_while_its_carrier_is_away(world: 
             await until(is_left_alone, 30)
             trade = await world.traded_to(custody, receiver, quantity=300, amount_minor=900)
 
-            await given_up(world, trade)
+            assert await given_up(world, trade)
+            assert not await given_up(world, trade)
             ended = await world.ended(trade.id)
             assert await is_left_alone()
     finally:
@@ -79,7 +80,7 @@ async def test_what_has_moved_stays_moved(world: World) -> None:
     trade = await world.traded(custody, quantity=200)
     async with world.working():
         await world.ended(trade.id)
-        await given_up(world, trade)
+        assert not await given_up(world, trade)
 
     ended = await world.delivery(trade.id)
     assert (ended.status, ended.given_up_at) == ("settled", None)
