@@ -44,7 +44,7 @@ class AccountRow(Base):
         UniqueConstraint("party_id", "asset_id", "kind", "reference", postgresql_nulls_not_distinct=True),
         CheckConstraint("held >= 0", name="held_is_not_negative"),
         CheckConstraint("available >= 0 or may_go_negative", name="available_is_not_negative"),
-        Index("ix_account_debt", "party_id", "asset_id", postgresql_where=text("kind = 'debt' and available < 0")),
+        Index("ix_account_debt", "party_id", "asset_id", postgresql_where=text("kind = 'debt'")),
     )
 
     id: Mapped[Key]

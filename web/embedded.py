@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -45,6 +46,9 @@ POSTGRES_SETTINGS = {
     "logging_collector": "off",
     "log_line_prefix": "%m [%p] ",
 }
+if sys.platform == "linux":
+    # After a crash the whole file system is synced at once, instead of every file of every database.
+    POSTGRES_SETTINGS["recovery_init_sync_method"] = "syncfs"
 # For tests alone, whose data need not survive the machine. It still survives the server, which tests do kill.
 CARELESS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -97,3 +98,26 @@ async def test_an_unknown_account_is_refused_before_anything_is_written(sessions
     async with sessions() as session:
         with pytest.raises(UnknownAccount):
             await accounts.lock(session, [10**12])
+
+
+HOT = "select pg_stat_get_xact_tuples_updated(t), pg_stat_get_xact_tuples_hot_updated(t) from to_regclass('account') t"
+"""How many rows this connection has changed lately, and how many of them in place."""
+
+
+@pytest.mark.parametrize("index", [None, "create index on account (party_id) where available < 0"])
+async def test_a_balance_changes_in_place_and_not_once_an_index_looks_at_it(
+    sessions: Sessions, index: str | None
+) -> None:
+    async with sessions.begin() as session:
+        wallets = [await a_wallet(session, 100) for _ in range(2)]
+    async with sessions() as session:
+        if index is not None:
+            await session.execute(text(index))
+        before = (await session.execute(text(HOT))).one()
+        ledger = await accounts.lock(session, wallets)
+        ledger.move(Kind.COIN_GIVEN, "in place", source=wallets[0], target=wallets[1], amount=30)
+        await accounts.save(session, ledger)
+        after = (await session.execute(text(HOT))).one()
+        await session.rollback()
+    assert after[0] - before[0] == 2
+    assert after[1] - before[1] == (2 if index is None else 0)
