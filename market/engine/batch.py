@@ -1,11 +1,12 @@
 """One batch: commands in, one transaction, answers out. An answer leaves only after its commit is known.
 
 A batch has three steps. `prepare` begins the transaction, locks the accounts and asks the
-journal; `decide` is pure and leaves behind all that is to be written; `write` is one
+journal; `decide` asks nobody and leaves behind all that is to be written; `write` is one
 statement and the commit. While one batch is written the next may be prepared and decided,
 as long as it touches none of the accounts that the first does.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ from market.engine.lease import Lease, renew
 from market.engine.records import Changes
 from settlement.failpoints import failpoint
 from settlement.ledger import Account
+
+IN_ONE_BREATH = 32
+"""Commands that are decided before the loop looks whether the database has answered."""
 
 Known = dict[tuple[int, str], tuple[bytes, bytes]]
 """The body's hash and the answer, by party and key."""
@@ -95,16 +99,19 @@ async def prepare(seat: Seat, envelopes: Sequence[Envelope], in_flight: Known) -
     return Prepared(connection, transaction, envelopes, known, accounts)
 
 
-def decide(seat: Seat, prepared: Prepared, stream_id: str) -> Decided:
+async def decide(seat: Seat, prepared: Prepared, stream_id: str) -> Decided:
     """Answer each command: with the stored answer when its key is known, else by deciding it.
 
+    It waits for nothing, but draws breath: meanwhile the batch before it goes on, from being written to its commit.
     Whatever exception leaves here or `write`, the desk must be thrown away: it is
     ahead of the database.
     """
     desk, known = seat.desk, prepared.known
     desk.accounts = prepared.accounts
     answers, entries, made = [], [], {}
-    for envelope in prepared.envelopes:
+    for number, envelope in enumerate(prepared.envelopes, start=1):
+        if number % IN_ONE_BREATH == 0:
+            await asyncio.sleep(0)
         command = envelope.command
         place = (command.party_id, command.key)
         if place in known:

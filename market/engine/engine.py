@@ -50,6 +50,7 @@ UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, OverflowErro
 """The database takes no such value, now or ever."""
 
 Lanes = tuple[asyncpg.Connection, asyncpg.Connection]
+Taken = tuple[list[Entry], str, int]
 
 
 class _Stopped(Exception):
@@ -87,6 +88,8 @@ class Engine:
     _met_at: float = 0.0
     _writing: "tuple[Decided, asyncio.Task[None]] | None" = None
     _telling: "asyncio.Task[None] | None" = None
+    _taking: "asyncio.Task[Taken] | None" = None
+    """What has come meanwhile is read while a batch waits for the database."""
 
     async def run(self) -> None:
         """Take the shard, then serve it. Raises Fenced when another engine takes it away."""
@@ -147,11 +150,12 @@ class Engine:
 
     async def _drop_lanes(self) -> None:
         """Let go of both connections. What they were doing has ended, one way or the other, before the lease is had."""
-        tasks = [task for task in (self._telling, self._writing and self._writing[1]) if task is not None]
+        under_way = (self._taking, self._telling, self._writing and self._writing[1])
+        tasks = [task for task in under_way if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._telling = self._writing = None
+        self._taking = self._telling = self._writing = None
         if self._lanes is not None:
             for connection in self._lanes:
                 connection.terminate()
@@ -245,7 +249,9 @@ class Engine:
 
     async def _take(self, seat: Seat, queue: Queue, room: int, wait_ms: int | None) -> None:
         """Take what has come; a batch whose writing fails meanwhile is noticed at once."""
-        taking = asyncio.create_task(intake.take(self.redis, self.shard, queue.last, room, wait_ms))
+        taking, self._taking = self._taking, None
+        if taking is None:
+            taking = asyncio.create_task(intake.take(self.redis, self.shard, queue.last, room, wait_ms))
         stopped = asyncio.create_task(self.stopping.wait())
         try:
             while not taking.done() and not self.stopping.is_set():
@@ -279,6 +285,8 @@ class Engine:
             return
         flying = None if self._writing is None else self._writing[0]
         self._in_doubt += envelopes
+        if (room := self.batch_cap - len(queue.entries)) > 0:
+            self._taking = asyncio.create_task(intake.take(self.redis, self.shard, queue.last, room, None))
         failpoint("engine.before_batch")
         decided = await self._decide(seat, envelopes, queue.position, flying)
         await self._committed()
@@ -309,7 +317,7 @@ class Engine:
     ) -> Decided:
         try:
             prepared = await batch.prepare(seat, envelopes, {} if flying is None else flying.known)
-            return batch.decide(seat, prepared, stream_id)
+            return await batch.decide(seat, prepared, stream_id)
         except (Fenced, *TAKE_AGAIN):
             raise
         except Exception as error:

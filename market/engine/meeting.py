@@ -63,7 +63,7 @@ async def meet(connection: asyncpg.Connection, redis: Redis, lease: Lease, desk:
 
 def is_strange(desk: Desk, envelopes: Iterable[Envelope]) -> bool:
     """Whether a command is about an instrument that the desk does not know."""
-    return any(not desk.instruments.keys() >= set(_about(envelope)) for envelope in envelopes)
+    return not desk.instruments.keys() >= {about for envelope in envelopes for about in _about(envelope)}
 
 
 async def apart(

@@ -103,7 +103,7 @@ async def test_the_late_batch_of_an_engine_whose_units_were_adopted_commits_noth
     async with engines_seat(floor, shard=1, shards=2) as late:
         order = floor.order(member, "sell", 100, 1)
         prepared = await batch.prepare(late, [Envelope(order, "", 0)], {})
-        decided = batch.decide(late, prepared, "1-0")
+        decided = await batch.decide(late, prepared, "1-0")
 
         async with running_engine(floor.dsn, floor.redis, shard=0, shards=1):
             assert await shard_in_table(floor, COIN) == 0
@@ -122,7 +122,7 @@ async def test_an_adoption_waits_for_a_batch_whose_commit_is_under_way_and_has_i
     async with engines_seat(floor, shard=1, shards=2) as old:
         order = floor.order(member, "sell", 100, 1)
         prepared = await batch.prepare(old, [Envelope(order, "", 0)], {})
-        decided = batch.decide(old, prepared, "1-0")
+        decided = await batch.decide(old, prepared, "1-0")
         assert decided.written is not None
         statement, parameters = decided.written.statement, decided.written.parameters
         writing.check_fence(await decided.connection.fetchval(statement, *parameters), old.lease)

@@ -10,8 +10,10 @@ from settlement.simulators.carrier.database import Connection
 REMAINING, RESERVED, ISSUED = "remaining", "reserved", "issued"
 
 MOVE = """
-UPDATE bucket SET remaining_mb = remaining_mb + $2, reserved_mb = reserved_mb + $3, total_mb = total_mb + $4
-WHERE id = $1 RETURNING remaining_mb AS remaining, reserved_mb AS reserved
+UPDATE bucket SET remaining_mb = remaining_mb + remaining, reserved_mb = reserved_mb + reserved,
+    total_mb = total_mb + received
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS change (bucket_id, remaining, reserved, received)
+WHERE id = bucket_id RETURNING id, remaining_mb AS remaining, reserved_mb AS reserved
 """
 
 POST = """
@@ -70,7 +72,7 @@ async def post(connection: Connection, action: Action, changes: Sequence[Change]
     """Write an act to the balances and to the journal. The lines it touches are locked by the caller."""
     if sum(change.change_mb for change in changes) != 0:
         raise RuntimeError(f"the changes of {action.kind} do not sum to zero")
-    after = {bucket_id: await _move(connection, bucket_id, changes) for bucket_id in _touched(changes)}
+    after = await _move(connection, changes)
     entries = [_entry(change, after) for change in changes]
     action_id = uuid4().hex
     await connection.execute(
@@ -93,18 +95,16 @@ async def post(connection: Connection, action: Action, changes: Sequence[Change]
     return entries
 
 
-def _touched(changes: Sequence[Change]) -> list[str]:
-    """The buckets of an act, each once."""
-    return list(dict.fromkeys(change.bucket_id for change in changes if change.bucket_id is not None))
-
-
-async def _move(connection: Connection, bucket_id: str, changes: Sequence[Change]) -> Mapping[str, int]:
-    """Write all that an act changes in one bucket, and say what it then holds, by account."""
-    mine = [change for change in changes if change.bucket_id == bucket_id]
-    moved = [sum(change.change_mb for change in mine if change.account == account) for account in (REMAINING, RESERVED)]
-    received_mb = sum(change.change_mb for change in mine if change.received)
-    after: Mapping[str, int] = await connection.fetchrow(MOVE, bucket_id, *moved, received_mb)
-    return after
+async def _move(connection: Connection, changes: Sequence[Change]) -> Mapping[str, Mapping[str, int]]:
+    """Write all that an act changes in buckets, and say what each then holds, by account."""
+    moved: dict[str, list[int]] = {}
+    for change in changes:
+        if change.bucket_id is not None:
+            sums = moved.setdefault(change.bucket_id, [0, 0, 0])
+            sums[change.account == RESERVED] += change.change_mb
+            sums[2] += change.change_mb if change.received else 0
+    after = await connection.fetch(MOVE, list(moved), *map(list, zip(*moved.values(), strict=True)))
+    return {row["id"]: row for row in after}
 
 
 def _entry(change: Change, after: Mapping[str, Mapping[str, int]]) -> Entry:

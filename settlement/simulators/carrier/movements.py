@@ -165,10 +165,9 @@ async def listing(connection: Connection, wanted: Wanted, page: Page) -> tuple[l
 async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, receiver: str) -> Plan:
     amount_mb = order.amount.amount
     locked = await lines.lock_with_owner(desk.connection, desk.carrier, reservation_id, receiver)
-    held = await reservations.find_live(desk.connection, desk.carrier, reservation_id, desk.now)
+    held, source = await reservations.find_live_and_bucket(desk.connection, desk.carrier, reservation_id, desk.now)
     if held["msisdn"] == receiver:
         raise Refusal("SAME_SUBSCRIBER")
-    source = await buckets.find(desk.connection, desk.carrier, held["bucket_id"])
     _may_move(desk, source, locked, receiver)
     buckets.may_be_sold(source)
     _within_limit(desk, amount_mb)
@@ -198,8 +197,7 @@ async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, rece
 async def _consumption(desk: Desk, order: AdjustCreate, reservation_id: str) -> Plan:
     amount_mb = order.amount.amount
     await lines.lock_with_owner(desk.connection, desk.carrier, reservation_id)
-    held = await reservations.find_live(desk.connection, desk.carrier, reservation_id, desk.now)
-    source = await buckets.find(desk.connection, desk.carrier, held["bucket_id"])
+    held, source = await reservations.find_live_and_bucket(desk.connection, desk.carrier, reservation_id, desk.now)
     buckets.alive(source, desk.now)
     buckets.enough(held["open_mb"], amount_mb, "The reservation")
 

@@ -24,6 +24,10 @@ reservation WHERE carrier = $1
   AND ($3::text IS NULL OR msisdn = $3)
   AND ($4::text IS NULL OR status = $4)
 """
+WITH_BUCKET = """
+SELECT reservation, bucket FROM reservation JOIN bucket ON bucket.id = reservation.bucket_id
+WHERE reservation.carrier = $1 AND reservation.id = $2
+"""
 
 
 async def sweep(database: Database, carrier: str, now: datetime) -> None:
@@ -125,12 +129,26 @@ async def release(connection: Connection, carrier: str, reservation_id: str, now
 
 async def find_live(connection: Connection, carrier: str, reservation_id: str, now: datetime) -> Row:
     """The reservation, if it is still live. Its line is locked by the caller."""
-    row = await find(connection, carrier, reservation_id)
+    return live(await find(connection, carrier, reservation_id), now)
+
+
+def live(row: Row, now: datetime) -> Row:
+    """The same of one that was found."""
     if row["status"] == "expired" or (row["status"] == "confirmed" and row["expires_at"] <= now):
         raise Refusal("RESERVATION_EXPIRED")
     if row["status"] != "confirmed":
         raise Refusal("RESERVATION_NOT_FOUND", "The reservation was released or used up.")
     return row
+
+
+async def find_live_and_bucket(
+    connection: Connection, carrier: str, reservation_id: str, now: datetime
+) -> tuple[Row, Row]:
+    """The same, with the bucket that it holds data of."""
+    found = await connection.fetchrow(WITH_BUCKET, carrier, reservation_id)
+    if found is None:
+        raise Refusal("RESERVATION_NOT_FOUND")
+    return live(found["reservation"], now), found["bucket"]
 
 
 async def find(connection: Connection, carrier: str, reservation_id: str) -> Row:
