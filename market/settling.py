@@ -12,7 +12,7 @@ from uuid import uuid4
 import structlog
 import uvloop
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import ARRAY, BigInteger, bindparam, func, select
 
 from market import logs
 from market.announcing import announce
@@ -31,6 +31,9 @@ from settlement.worker import STEPS, run
 log = structlog.get_logger()
 
 POOL = 24
+_NUMBERS = select(LineRow.id, LineRow.number_sealed).where(
+    LineRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))), LineRow.state != "closed"
+)
 RECONNECT_SECONDS = 1.0
 FOUNDING_SECONDS = 1.0
 
@@ -45,7 +48,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_venue(settings, pool_size=POOL) as venue:
+    async with open_venue(settings, pool_size=POOL, plans_once=True) as venue:
         await _check_vault(venue)
         outside = await _outside(venue, stop)
         if outside is not None:
@@ -75,9 +78,8 @@ def outside_of(venue: Venue, installation: str, provider_patience: timedelta = t
     """Everybody that settlement talks to, with the numbers of our lines behind one question."""
 
     async def numbers_of(line_ids: Sequence[int]) -> dict[int, str]:
-        query = select(LineRow.id, LineRow.number_sealed)
-        async with venue.sessions() as session:
-            rows = await session.execute(query.where(LineRow.id.in_(line_ids), LineRow.state != "closed"))
+        async with venue.reads() as session:
+            rows = await session.execute(_NUMBERS, {"ids": line_ids})
         return dict(_opened(venue.vault, ((row.id, row.number_sealed) for row in rows)))
 
     return Outside(venue.carriers, venue.payments, numbers_of, installation, provider_patience, billing=venue.billing)

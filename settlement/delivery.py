@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import ARRAY, BigInteger, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from settlement import accounts, buy_ins
@@ -66,7 +66,7 @@ _LOAD = (
     .join(_CUSTODY_ACCOUNT, _CUSTODY_ACCOUNT.c.id == DeliveryRow.custody_account_id)
     .join(_MONEY_ACCOUNT, _MONEY_ACCOUNT.c.id == DeliveryRow.money_account_id)
     .outerjoin(CustodyRow, CustodyRow.id == DeliveryRow.custody_id)
-    .where(DeliveryRow.id.in_(bindparam("ids", expanding=True)))
+    .where(DeliveryRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
 )
 
 

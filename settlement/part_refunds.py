@@ -20,7 +20,7 @@ from settlement.steps import PROVIDER_LANE, Ended, Loaded, Step
 from settlement.tables import PaymentRow
 
 # What is left of top-ups: less what went back or is on its way, here and outside.
-_LEFT = text("""
+_LEFT = """
     select payment.id, payment.created_at, payment.amount_minor, captured_minor - refunded_minor
         - coalesce(asked.amount_minor, 0) - coalesce(outside.amount_minor, 0) as left_minor
     from payment
@@ -33,15 +33,15 @@ _LEFT = text("""
         where payment_id = payment.id and clawback.status in ('gone', 'lost')
     ) outside on true
     where kind = 'top_up' and payment.status = 'succeeded'
-        and (cast(:payment as bigint) is null or payment.id = :payment)
-        and (cast(:party as bigint) is null or party_id = :party)
+        and {whose} = :whose
         and captured_minor - refunded_minor > coalesce(asked.amount_minor, 0) + coalesce(outside.amount_minor, 0)
         and not exists (
             select from instruction where instruction.kind = 'refund' and subject_id = payment.id
                 and instruction.status not in ('done', 'refused')
         )
     order by payment.id desc limit :limit
-""")
+"""
+_LEFT_OF_PAYMENT, _LEFT_OF_PARTY = (text(_LEFT.format(whose=column)) for column in ("payment.id", "payment.party_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,13 @@ async def request(
 
 async def left_minor(session: AsyncSession, payment_id: int) -> int:
     """What of a top-up can still be given back to its card, whatever the wallet has."""
-    found = (await session.execute(_LEFT, {"payment": payment_id, "party": None, "limit": 1})).one_or_none()
+    found = (await session.execute(_LEFT_OF_PAYMENT, {"whose": payment_id, "limit": 1})).one_or_none()
     return int(found.left_minor) if found else 0
 
 
 async def refundable(session: AsyncSession, party_id: int, limit: int) -> list[Refundable]:
     """A party's top-ups of which something can still be given back, newest first."""
-    rows = await session.execute(_LEFT, {"payment": None, "party": party_id, "limit": limit})
+    rows = await session.execute(_LEFT_OF_PARTY, {"whose": party_id, "limit": limit})
     return [Refundable(*row) for row in rows]
 
 

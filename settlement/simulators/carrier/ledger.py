@@ -3,18 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from uuid import uuid4
 
 from settlement.simulators.carrier.database import Connection
 
 REMAINING, RESERVED, ISSUED = "remaining", "reserved", "issued"
-
-MOVE = """
-UPDATE bucket SET remaining_mb = remaining_mb + remaining, reserved_mb = reserved_mb + reserved,
-    total_mb = total_mb + received
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS change (bucket_id, remaining, reserved, received)
-WHERE id = bucket_id RETURNING id, remaining_mb AS remaining, reserved_mb AS reserved
-"""
 
 POST = """
 WITH made AS (
@@ -103,8 +97,22 @@ async def _move(connection: Connection, changes: Sequence[Change]) -> Mapping[st
             sums = moved.setdefault(change.bucket_id, [0, 0, 0])
             sums[change.account == RESERVED] += change.change_mb
             sums[2] += change.change_mb if change.received else 0
-    after = await connection.fetch(MOVE, list(moved), *map(list, zip(*moved.values(), strict=True)))
-    return {row["id"]: row for row in after}
+    values = [value for bucket_id, sums in moved.items() for value in (bucket_id, *sums)]
+    return {row["id"]: row for row in await connection.fetch(_move_statement(len(moved)), *values)}
+
+
+@cache
+def _move_statement(buckets: int) -> str:
+    """Of single values, not of arrays: by these PostgreSQL would plan it anew each time."""
+    rows = ", ".join(
+        f"(${at}::text, ${at + 1}::bigint, ${at + 2}::bigint, ${at + 3}::bigint)" for at in range(1, 4 * buckets, 4)
+    )
+    return f"""
+UPDATE bucket SET remaining_mb = remaining_mb + remaining, reserved_mb = reserved_mb + reserved,
+    total_mb = total_mb + received
+FROM (VALUES {rows}) AS change (bucket_id, remaining, reserved, received)
+WHERE id = bucket_id RETURNING id, remaining_mb AS remaining, reserved_mb AS reserved
+"""  # noqa: S608 - numbers of parameters
 
 
 def _entry(change: Change, after: Mapping[str, Mapping[str, int]]) -> Entry:

@@ -14,7 +14,7 @@ ORDER BY msisdn FOR NO KEY UPDATE
 LOCK_WITH_OWNER = """
 SELECT * FROM line
 WHERE carrier = $1
-    AND msisdn = ANY($2::text[] || ARRAY(SELECT msisdn FROM reservation WHERE carrier = $1 AND id = $3))
+    AND msisdn = ANY(ARRAY[$2, (SELECT msisdn FROM reservation WHERE carrier = $1 AND id = $3)])
 ORDER BY msisdn FOR NO KEY UPDATE
 """
 
@@ -28,10 +28,10 @@ async def lock(connection: Connection, carrier: str, *msisdns: str) -> Mapping[s
 
 
 async def lock_with_owner(
-    connection: Connection, carrier: str, reservation_id: str, *msisdns: str
+    connection: Connection, carrier: str, reservation_id: str, msisdn: str | None = None
 ) -> Mapping[str, Row]:
     """The same, with the line whose data is reserved, if there is such a reservation: it is the same line always."""
-    rows = await connection.fetch(LOCK_WITH_OWNER, carrier, list(msisdns), reservation_id)
+    rows = await connection.fetch(LOCK_WITH_OWNER, carrier, msisdn, reservation_id)
     return {row["msisdn"]: row for row in rows}
 
 

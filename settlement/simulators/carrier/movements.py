@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+
 from settlement.simulators.carrier import buckets, ledger, lines, memory, reservations, shapes
 from settlement.simulators.carrier.bodies import AdjustCreate, Body, Create, TopupCreate, TransferCreate
 from settlement.simulators.carrier.database import Connection, Page, fetch_page
@@ -278,7 +280,7 @@ async def _carry_out(desk: Desk, body: Body[Any], plan: Plan) -> Mapping[str, An
         plan.resource,
         external_id,
         body.digest,
-        json.dumps(answer),
+        msgspec.json.encode(answer).decode(),
         plan.amount_mb,
         plan.sender_msisdn,
         plan.receiver_msisdn,

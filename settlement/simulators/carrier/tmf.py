@@ -1,6 +1,5 @@
 """TMF654 4.1.0 over HTTP, at /{carrier}/tmf-api/prepayBalanceManagement/v4."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -302,7 +301,7 @@ def _answer(
     headers = {}
     if total_count is not None:
         headers = {"X-Total-Count": str(total_count), "X-Result-Count": str(len(content))}
-    return Response(json.dumps(content).encode(), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(msgspec.json.encode(content), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 router = Router(
