@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from settlement.instructions import Lost, Outcome, Undone
+from settlement.instructions import Lost, Outcome, Refused, Undone
 
 _SHOW = text("""
     insert into lane_state (lane, state, since, failures, next_try_at, reason)
@@ -104,7 +104,12 @@ class Breaker:
         return self if self.state is Standing.CLOSED else replace(self, state=Standing.HALF_OPEN)
 
     def after(self, outcome: Outcome, limits: Limits, now: float) -> "Breaker":
-        """What a call's outcome makes of it. Any answer will do, a refusal as well: somebody is there."""
+        """What a call's outcome makes of it. Any answer will do, a refusal as well: somebody is there.
+
+        What we refused ourselves says nothing of anybody; a trial that it was is still to come.
+        """
+        if isinstance(outcome, Refused) and outcome.ours:
+            return replace(self, state=Standing.OPEN) if self.state is Standing.HALF_OPEN else self
         if not came_to_nothing(outcome):
             return Breaker()
         assert isinstance(outcome, Lost | Undone)

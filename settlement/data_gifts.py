@@ -130,9 +130,9 @@ async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[D
 async def send(outside: Outside, gift: DataGift, numbers: Numbers) -> Outcome:
     number = numbers.get(gift.receiver_line_id)
     if number is None:
-        return Refused("The receiver's line no longer has a number.")
+        return Refused("The receiver's line no longer has a number.", ours=True)
     if gift.reservation_id is None:
-        return Refused("The carrier never reserved this data.")
+        return Refused("The carrier never reserved this data.", ours=True)
     carrier = outside.carriers[gift.carrier]
     return _outcome(await carrier.settle(gift.reservation_id, number, gift.amount_mb, gift.external_id))
 

@@ -171,16 +171,16 @@ def _delivery(found: Any, mark: str) -> Delivery:
 
 async def send(outside: Outside, delivery: Delivery, numbers: Numbers) -> Outcome:
     if delivery.is_given_up:
-        return Refused(GIVEN_UP)
+        return Refused(GIVEN_UP, ours=True)
     if delivery.carrier is None:
         return Done()  # coins move in our own books alone
     if delivery.reservation_id is None:
-        return Refused(buy_ins.NEVER_RESERVED)
+        return Refused(buy_ins.NEVER_RESERVED, ours=True)
     if delivery.line_event is not None:
-        return Refused("Something happened to the seller's or the receiver's line after the trade.")
+        return Refused("Something happened to the seller's or the receiver's line after the trade.", ours=True)
     number = numbers.get(delivery.receiver_line_id or 0)
     if number is None:
-        return Refused("The receiver's line no longer has a number.")
+        return Refused("The receiver's line no longer has a number.", ours=True)
     carrier = outside.carriers[delivery.carrier]
     movement = await carrier.settle(delivery.reservation_id, number, delivery.quantity, delivery.external_id)
     return _outcome(movement)

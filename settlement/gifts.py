@@ -79,7 +79,7 @@ async def load_redemption(session: AsyncSession, ids: Sequence[int], mark: str) 
 async def send_redemption(outside: Outside, one: Redemption, numbers: Numbers) -> Outcome:
     number = numbers.get(one.line_id)
     if number is None:
-        return Refused("The line no longer has a number.")
+        return Refused("The line no longer has a number.", ours=True)
     carrier = outside.carriers[one.carrier]
     return _outcome(await carrier.top_up(number, one.amount_mb, NATIONAL, one.expires_at, one.external_id))
 
@@ -135,7 +135,7 @@ async def load_handout(session: AsyncSession, ids: Sequence[int], mark: str) -> 
 async def send_handout(outside: Outside, one: Handout, numbers: Numbers) -> Outcome:
     sender, receiver = numbers.get(one.line_id), numbers.get(one.receiver_line_id)
     if sender is None or receiver is None:
-        return Refused("One of the lines no longer has a number.")
+        return Refused("One of the lines no longer has a number.", ours=True)
     carrier = outside.carriers[one.carrier]
     return _outcome(await carrier.transfer(one.bucket_id, sender, receiver, one.amount_mb, one.external_id))
 

@@ -113,6 +113,8 @@ class Refused:
     """This attempt was definitely refused; found by asking, that the whole instruction was."""
 
     reason: str
+    ours: bool = False
+    """We refused it ourselves: nobody outside was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ async def load_prepare(session: AsyncSession, ids: Sequence[int], mark: str) -> 
 async def send_prepare(outside: Outside, one: OnBill, numbers: Numbers) -> Outcome:
     billing, number = outside.billing.get(one.carrier), numbers.get(one.line_id)
     if billing is None or number is None:
-        return Refused(NOT_OFFERED if billing is None else NO_NUMBER)
+        return Refused(NOT_OFFERED if billing is None else NO_NUMBER, ours=True)
     payment = await billing.prepare(number, one.amount_minor, one.currency, one.external_id)
     return _prepared(payment, one, number)
 
@@ -109,7 +109,7 @@ async def load_confirm(session: AsyncSession, ids: Sequence[int], mark: str) -> 
 async def send_confirm(outside: Outside, one: OnBill, numbers: Numbers) -> Outcome:
     billing, number = outside.billing.get(one.carrier), numbers.get(one.line_id)
     if billing is None or number is None or one.payment_id is None:
-        return Refused(NOT_OFFERED if billing is None else NO_NUMBER)
+        return Refused(NOT_OFFERED if billing is None else NO_NUMBER, ours=True)
     return _sent(_confirmed(await billing.confirm(one.payment_id, number), one))
 
 
@@ -167,7 +167,7 @@ async def load_cancel(session: AsyncSession, ids: Sequence[int], mark: str) -> L
 async def send_cancel(outside: Outside, one: OnBill, numbers: Numbers) -> Outcome:
     number = numbers.get(one.line_id)
     if one.payment_id is None or number is None:
-        return Refused(NO_NUMBER)
+        return Refused(NO_NUMBER, ours=True)
     return _sent(_cancelled(await _billing(outside, one).cancel(one.payment_id, number)))
 
 
@@ -202,7 +202,7 @@ async def load_refund(session: AsyncSession, ids: Sequence[int], mark: str) -> L
 async def send_refund(outside: Outside, one: OnBill, numbers: Numbers) -> Outcome:  # noqa: ARG001
     billing = outside.billing.get(one.carrier)
     if billing is None or one.payment_id is None:
-        return Refused(NOT_OFFERED)
+        return Refused(NOT_OFFERED, ours=True)
     return _refunded(await billing.refund(one.payment_id, one.external_id))
 
 

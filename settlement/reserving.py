@@ -68,7 +68,7 @@ async def load(session: AsyncSession, ids: Sequence[int], mark: str) -> Loaded[R
 async def send(outside: Outside, one: Reserve, numbers: Numbers) -> Outcome:
     number = numbers.get(one.line_id)
     if number is None:
-        return Refused("the line has no number any more")
+        return Refused("the line has no number any more", ours=True)
     carrier = outside.carriers[one.carrier]
     reservation = await carrier.reserve(one.bucket_id, one.quantity_mb, one.expires_at, one.external_id, number)
     return _outcome(one, reservation)

@@ -277,6 +277,7 @@ class Engine:
         """Decide what can be decided beside the batch in flight, then wait for that one, then write this one."""
         if not intake.is_ordinary(queue.entries[: self.batch_cap]):
             await self._written()
+        is_full = len(queue.entries) >= self.batch_cap  # then more waits in the stream
         flying = None if self._writing is None else self._writing[0]
         envelopes = queue.next_batch(seat.desk, flying, self.batch_cap)
         envelopes = await self._ours(seat, envelopes)
@@ -285,7 +286,7 @@ class Engine:
             return
         flying = None if self._writing is None else self._writing[0]
         self._in_doubt += envelopes
-        if (room := self.batch_cap - len(queue.entries)) > 0:
+        if is_full and (room := self.batch_cap - len(queue.entries)) > 0:
             self._taking = asyncio.create_task(intake.take(self.redis, self.shard, queue.last, room, None))
         failpoint("engine.before_batch")
         decided = await self._decide(seat, envelopes, queue.position, flying)

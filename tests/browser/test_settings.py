@@ -57,8 +57,9 @@ async def test_signing_out_everywhere_ends_every_device(
     await expect(here.page.get_by_test_id("send-code")).to_be_visible()
 
     for person in (here, there):
-        await person.page.goto(f"{market.web}/wallet")
-        await expect(person.page.get_by_test_id("send-code")).to_be_visible()
+        page = await person.context.new_page()  # the open one may be on its way out by itself
+        await page.goto(f"{market.web}/wallet")
+        await expect(page.get_by_test_id("send-code")).to_be_visible()
         await person.context.close()
 
 

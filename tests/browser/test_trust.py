@@ -131,8 +131,9 @@ async def test_one_device_signs_another_out(market: Running, browser: Browser, v
     await here.page.get_by_test_id("end-sitting").click()
     await expect(here.page.get_by_test_id("sitting")).to_have_count(1)
 
-    await there.page.goto(f"{market.web}/wallet")
-    await expect(there.page.get_by_test_id("send-code")).to_be_visible()
+    page = await there.context.new_page()  # the open one may be on its way out by itself
+    await page.goto(f"{market.web}/wallet")
+    await expect(page.get_by_test_id("send-code")).to_be_visible()
     await here.context.close()
     await there.context.close()
 

@@ -60,6 +60,17 @@ def test_pauses_double_with_each_failed_trial_up_to_the_longest() -> None:
     assert pauses == [10, 20, 20, 20]
 
 
+def test_what_we_refuse_ourselves_is_nobodys_answer_and_leaves_the_trial_to_the_next() -> None:
+    ours = Refused("we never reserved it", ours=True)
+
+    assert after(LOST, LOST, ours, LOST).state is Standing.OPEN
+    breaker = after(LOST, LOST, LOST)
+    tried = breaker.trying().after(ours, LIMITS, breaker.next_try)
+    assert tried == breaker
+    assert tried.places(16, 0, breaker.next_try) == 1
+    assert tried.trying().after(LOST, LIMITS, 105).next_try == 115
+
+
 @given(st.lists(st.sampled_from([LOST, Undone("unreachable"), *ANSWERS])))
 def test_it_is_open_exactly_when_the_last_calls_all_came_to_nothing(outcomes: list[Outcome]) -> None:
     nothing = 0
