@@ -19,22 +19,17 @@ The server's time-out of idle transactions would not do: one that waits for the 
 """
 
 
-def connect(database_url: str, *, pool_size: int = POOL_SIZE, plans_once: bool = False) -> AsyncEngine:
+def connect(database_url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     """Open a pool of at most so many connections. Each program has its own; together they stay below the server's.
 
     What was opened stays open: to begin a connection, and prepare all statements on it, costs more than a page. With
     some that come and go, a moment's crowd would grow into a lasting one. The warmest is used first.
-
-    With ``plans_once`` the server makes one plan for each statement, whatever its values: for programs that look
-    things up by their keys, again and again, planning costs more than the look.
     """
-    wanted: dict[str, object] = {
+    limits = {
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "lock_timeout": LOCK_TIMEOUT_MS,
         "transaction_timeout": TRANSACTION_TIMEOUT_MS,
     }
-    if plans_once:
-        wanted["plan_cache_mode"] = "force_generic_plan"
     engine = create_async_engine(
         database_url,
         pool_size=pool_size,
@@ -42,7 +37,7 @@ def connect(database_url: str, *, pool_size: int = POOL_SIZE, plans_once: bool =
         pool_use_lifo=True,
         hide_parameters=True,  # an error's text goes to logs, what was asked for does not
         connect_args={
-            "server_settings": {name: str(value) for name, value in wanted.items()},
+            "server_settings": {name: str(limit) for name, limit in limits.items()},
             "async_creator_fn": _open_connection,
         },
     )

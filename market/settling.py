@@ -48,7 +48,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_venue(settings, pool_size=POOL, plans_once=True) as venue:
+    async with open_venue(settings, pool_size=POOL) as venue:
         await _check_vault(venue)
         outside = await _outside(venue, stop)
         if outside is not None:

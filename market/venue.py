@@ -37,12 +37,10 @@ class Venue:
 
 
 @asynccontextmanager
-async def open_venue(
-    settings: Settings, *, pool_size: int = POOL_SIZE, plans_once: bool = False
-) -> AsyncIterator[Venue]:
-    """Open all connections, and close them in the opposite order. ``plans_once`` as for `connect`."""
+async def open_venue(settings: Settings, *, pool_size: int = POOL_SIZE) -> AsyncIterator[Venue]:
+    """Open all connections, and close them in the opposite order."""
     async with AsyncExitStack() as stack:
-        engine = connect(settings.database_url, pool_size=pool_size, plans_once=plans_once)
+        engine = connect(settings.database_url, pool_size=pool_size)
         stack.push_async_callback(engine.dispose)
         redis = open_redis(settings.redis_url, socket_connect_timeout=5, health_check_interval=15)
         stack.push_async_callback(redis.aclose)
