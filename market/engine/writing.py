@@ -59,6 +59,7 @@ _TYPES = {
 _NUMBERS = {"bigint", "smallint", "boolean"}
 _WORDS = {"time_in_force", "self_trade", "state", "kind"}
 """Columns of our own words, in which nothing has to be escaped."""
+_json = msgspec.json.Encoder().encode
 _RARE = {
     "market": "coalesce(market, false)",
     "post_only": "coalesce(post_only, false)",
@@ -167,9 +168,6 @@ def _is_text(name: str) -> bool:
 def _text(column: list[int | str | None]) -> str:
     """An array literal: what JSON writes between its brackets, PostgreSQL reads between its braces."""
     return f"{{{_json(column)[1:-1].decode()}}}"
-
-
-_json = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)

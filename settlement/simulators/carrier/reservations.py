@@ -129,16 +129,7 @@ async def release(connection: Connection, carrier: str, reservation_id: str, now
 
 async def find_live(connection: Connection, carrier: str, reservation_id: str, now: datetime) -> Row:
     """The reservation, if it is still live. Its line is locked by the caller."""
-    return live(await find(connection, carrier, reservation_id), now)
-
-
-def live(row: Row, now: datetime) -> Row:
-    """The same of one that was found."""
-    if row["status"] == "expired" or (row["status"] == "confirmed" and row["expires_at"] <= now):
-        raise Refusal("RESERVATION_EXPIRED")
-    if row["status"] != "confirmed":
-        raise Refusal("RESERVATION_NOT_FOUND", "The reservation was released or used up.")
-    return row
+    return _live(await find(connection, carrier, reservation_id), now)
 
 
 async def find_live_and_bucket(
@@ -148,7 +139,16 @@ async def find_live_and_bucket(
     found = await connection.fetchrow(WITH_BUCKET, carrier, reservation_id)
     if found is None:
         raise Refusal("RESERVATION_NOT_FOUND")
-    return live(found["reservation"], now), found["bucket"]
+    return _live(found["reservation"], now), found["bucket"]
+
+
+def _live(row: Row, now: datetime) -> Row:
+    """A reservation that was found, if it is still live."""
+    if row["status"] == "expired" or (row["status"] == "confirmed" and row["expires_at"] <= now):
+        raise Refusal("RESERVATION_EXPIRED")
+    if row["status"] != "confirmed":
+        raise Refusal("RESERVATION_NOT_FOUND", "The reservation was released or used up.")
+    return row
 
 
 async def find(connection: Connection, carrier: str, reservation_id: str) -> Row:

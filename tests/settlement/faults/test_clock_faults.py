@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from settlement.waiting import first
 from tests.settlement.faults.conftest import Site
 from tests.settlement.faults.ending import settle_once
 from tests.settlement.faults.settlers import Surroundings, open_settlers
@@ -24,8 +25,11 @@ NEEDS_COMPILER = pytest.mark.skipif(
     COMPILER is None or sys.platform != "linux", reason="the clock is replaced by a compiled file"
 )
 JUMPS_SECONDS = (3600, -3600, 3595, 0, -5, 3600, -3600, 1800, 0, 7200)
-"""The last stays: what was put off before the clock went back is due by then."""
+"""After the last what was put off before the clock went back is due."""
 JUMP_EVERY_SECONDS = 1.0
+FURTHER_SECONDS, FURTHER_EVERY_SECONDS = 1200, 5.0
+"""From then on the clock goes forward alone. A question that stays unanswered is put again after a quarter of the time
+that seems to have passed, a quarter of an hour at most: each of these jumps makes it due."""
 # Statements find this `now` before the server's own.
 JUMPING_DATABASE = """
 create schema jumping;
@@ -87,10 +91,12 @@ async def test_a_database_whose_clock_jumps_by_hours_settles_each_trade_once(sit
     await connection.execute(f'alter database "{name}" set search_path = jumping, pg_catalog, public')
     site.estate.sim.faults(timeout_after_work_percent=20, error_rate_percent=10, hang_ms=900)
     workers = [await site.settlers.start() for _ in range(2)]
-    jumps = asyncio.create_task(_keep_jumping(site, connection))
+    ended = asyncio.Event()
+    jumps = asyncio.create_task(_keep_jumping(connection, ended))
     try:
         await settle_once(site, await site.estate.trade(60))
     finally:
+        ended.set()
         await jumps
         for worker in workers:
             await worker.kill()
@@ -99,16 +105,11 @@ async def test_a_database_whose_clock_jumps_by_hours_settles_each_trade_once(sit
         await connection.close()
 
 
-async def _keep_jumping(site: Site, connection: asyncpg.Connection) -> None:
-    """Make the time that a worker reads off the database jump, ten times; its sessions see each jump.
-
-    Before the last the carrier becomes sound: a question that stays unanswered is put again after a quarter of the time
-    that seems to have passed, a quarter of an hour at most.
-    """
-    *jumps, last = JUMPS_SECONDS
-    for seconds in jumps:
+async def _keep_jumping(connection: asyncpg.Connection, ended: asyncio.Event) -> None:
+    """Make the time that a worker reads off the database jump, ten times at least; its sessions see each jump."""
+    for seconds in JUMPS_SECONDS:
         await connection.execute("update jumping.by set seconds = $1", seconds)
         await asyncio.sleep(JUMP_EVERY_SECONDS)
-    site.estate.sim.faults()
-    await asyncio.sleep(JUMP_EVERY_SECONDS)
-    await connection.execute("update jumping.by set seconds = $1", last)
+    while not ended.is_set():
+        await first(ended.wait(), timeout_seconds=FURTHER_EVERY_SECONDS)
+        await connection.execute("update jumping.by set seconds = seconds + $1", FURTHER_SECONDS)
