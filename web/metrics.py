@@ -65,7 +65,7 @@ def metrics_token(settings: Settings) -> str:
     return hmac.new(settings.secret_key.encode(), b"surplusflow metrics", hashlib.sha256).hexdigest()
 
 
-def only_for_operators(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def only_for_operators(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let this machine itself in, and who holds the token. To anybody else there is no such page.
 
     A proxy on this machine also comes from the loopback, but it says whom it speaks for.

@@ -10,7 +10,7 @@ from web.edge.idempotency import refuse_repeated_key
 from web.edge.strict_json import BODY_BYTES, StrictRequest, refuse_repeated_parameters
 
 
-def refuse_repetitions(request: Request[Any, Any, Any]) -> None:
+async def refuse_repetitions(request: Request[Any, Any, Any]) -> None:
     """Before every handler: what is given twice is not guessed at."""
     refuse_repeated_parameters(request)
     refuse_repeated_key(request)

@@ -19,7 +19,7 @@ def storage_of(request: ASGIConnection[Any, Any, Any, Any]) -> Storage:
     return Storage() if venue is None else venue.gateway.storage
 
 
-def refuse_when_full(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def refuse_when_full(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Stand before every route: guards add up, where other hooks of a router take the place of the application's.
 
     Raises:

@@ -1,9 +1,8 @@
 """Pots of data on a line: finding, creating and deleting them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from settlement.simulators.carrier import ledger, lines, shapes
@@ -26,8 +25,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0) RETURNING *
 LISTED = "bucket WHERE carrier = $1 AND ($2::text IS NULL OR msisdn = $2)"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What data may be used for and until when, and whether its owner may sell it or only pass it on.
 
     A line has one bucket of a kind.
@@ -49,17 +47,13 @@ async def find(connection: Connection, carrier: str, bucket_id: str) -> Row:
 
 async def open_for(connection: Connection, carrier: str, msisdn: str, kind: Kind, now: datetime) -> Row:
     """The line's bucket of this kind, made empty if it has none. The line is locked by the caller."""
-    values = (
-        carrier,
-        msisdn,
-        kind.scope,
-        kind.app_scope,
-        kind.expires_at,
-        kind.transferable,
-        kind.distributable,
-    )
-    found = await connection.fetchrow(OF_KIND, *values)
-    return found or await connection.fetchrow(OPEN, *values, uuid4().hex, now)
+    found = await connection.fetchrow(OF_KIND, carrier, msisdn, *kind)
+    return found or await open_new(connection, carrier, msisdn, kind, now)
+
+
+async def open_new(connection: Connection, carrier: str, msisdn: str, kind: Kind, now: datetime) -> Row:
+    """An empty bucket of a kind that the line does not have yet. The line is locked by the caller."""
+    return await connection.fetchrow(OPEN, carrier, msisdn, *kind, uuid4().hex, now)
 
 
 def received_kind(source: Row, *, distributable: bool = False) -> Kind:
@@ -105,7 +99,7 @@ async def create(connection: Connection, carrier: str, order: BucketCreate, now:
 
 async def issue(connection: Connection, row: Row, amount_mb: int, external_id: str | None, now: datetime) -> None:
     action = ledger.Action(row["carrier"], "bucket", amount_mb, now, row["id"], external_id, row["msisdn"])
-    changes = [ledger.issued(-amount_mb), ledger.Change(row["id"], ledger.REMAINING, amount_mb, received=True)]
+    changes = [ledger.issued(-amount_mb), ledger.Change(row, ledger.REMAINING, amount_mb, received=True)]
     await ledger.post(connection, action, changes)
 
 

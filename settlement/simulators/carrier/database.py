@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -68,9 +69,16 @@ class Database:
                 await pool.release(connection)
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+    async def transaction(self, name: str | None = None) -> AsyncIterator[Connection]:
+        """One transaction; others of the same `name` wait until it has ended, so take no other lock before it."""
+        async with self.connection() as connection:
+            try:
+                await connection.execute("BEGIN" if name is None else f"BEGIN; {_lock(name)}")
+                yield connection
+            except BaseException:
+                await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
 
     async def _acquire(self, pool: Any) -> Connection:
         """A connection that answers.
@@ -139,6 +147,11 @@ async def fetch_page(
         return rows, rows[0]["total_of_all"] if rows else 0
     total: int = await connection.fetchval(f"SELECT count(*) FROM {source}", *values)  # noqa: S608 - the same constants
     return rows, total
+
+
+def _lock(name: str) -> str:
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
+    return f"SELECT pg_advisory_xact_lock({number})"
 
 
 async def _answers(connection: Connection) -> bool:

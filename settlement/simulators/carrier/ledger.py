@@ -1,25 +1,36 @@
-"""Double entry over buckets: each action's changes sum to zero, and each entry tells before and after."""
+"""Double entry over buckets: what one side of an act loses the other gains, and each entry tells before and after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from settlement.simulators.carrier.database import Connection
 
 REMAINING, RESERVED, ISSUED = "remaining", "reserved", "issued"
+SIDES = 2
+NO_BUCKET = (None, 0, 0, 0, 0, 0)
 
-POST = """
-WITH made AS (
+# An act in one statement. A balance that is not as it was read stays as it is, which the count tells.
+ACT = """
+WITH moved AS (
+    UPDATE bucket SET remaining_mb = remaining + remaining_change, reserved_mb = reserved + reserved_change,
+        total_mb = total_mb + received
+    FROM (VALUES ($10, $11::bigint, $12::bigint, $13::bigint, $14::bigint, $15::bigint), ($16, $17, $18, $19, $20, $21))
+        AS change (bucket_id, remaining, remaining_change, reserved, reserved_change, received)
+    WHERE id = bucket_id AND remaining_mb = remaining AND reserved_mb = reserved RETURNING id
+), made AS (
     INSERT INTO action (id, carrier, kind, subject_id, external_id, amount_mb, msisdn, receiver_msisdn, at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
-)
-INSERT INTO entry (action_id, position, bucket_id, account, change_mb, before_mb, after_mb)
-SELECT made.id, position - 1, bucket_id, account, change_mb, before_mb, after_mb
-FROM made, unnest($10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[]) WITH ORDINALITY
-    AS side (bucket_id, account, change_mb, before_mb, after_mb, position)
-"""
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+), noted AS (
+    INSERT INTO entry (action_id, position, bucket_id, account, change_mb, before_mb, after_mb)
+    VALUES ($1, 0, $22, $23, $24, $25, $26), ($1, 1, $27, $28, $29, $30, $31)
+)"""
+MOVED = " SELECT count(*) FROM moved"
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +49,18 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One side of an act; no bucket means the carrier's own side, from which data is issued.
+    """One side of an act on a bucket as it was read; no bucket means the carrier's own side, from which data is issued.
 
     What is `received` counts to what the bucket ever held, which its owner's screen measures against.
     """
 
-    bucket_id: str | None
+    bucket: Row | None
     account: str
     change_mb: int
     received: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     bucket_id: str | None
     account: str
     change_mb: int
@@ -62,16 +72,25 @@ def issued(change_mb: int) -> Change:
     return Change(None, ISSUED, change_mb)
 
 
-async def post(connection: Connection, action: Action, changes: Sequence[Change]) -> list[Entry]:
-    """Write an act to the balances and to the journal. The lines it touches are locked by the caller."""
-    if sum(change.change_mb for change in changes) != 0:
-        raise RuntimeError(f"the changes of {action.kind} do not sum to zero")
-    after = await _move(connection, changes)
-    entries = [_entry(change, after) for change in changes]
-    action_id = uuid4().hex
-    await connection.execute(
-        POST,
-        action_id,
+def entries(changes: Sequence[Change]) -> list[Entry]:
+    """What the journal will say of these changes."""
+    if len(changes) != SIDES or sum(change.change_mb for change in changes) != 0:
+        raise RuntimeError("an act has two sides, which sum to zero")
+    return [_entry(change) for change in changes]
+
+
+async def post(
+    connection: Connection, action: Action, changes: Sequence[Change], besides: str = "", *values: object
+) -> None:
+    """Write an act to the balances and to the journal, and with it what else belongs to it.
+
+    The lines it touches are locked by the caller, and their buckets read under that lock. `besides` are further parts
+    of `ACT`: they may use its parameters, and their own `values` come after these.
+    """
+    buckets = _buckets(changes)
+    moved = await connection.fetchval(
+        ACT + besides + MOVED,
+        uuid4().hex,
         action.carrier,
         action.kind,
         action.subject_id,
@@ -80,43 +99,29 @@ async def post(connection: Connection, action: Action, changes: Sequence[Change]
         action.msisdn,
         action.receiver_msisdn,
         action.at,
-        [entry.bucket_id for entry in entries],
-        [entry.account for entry in entries],
-        [entry.change_mb for entry in entries],
-        [entry.before_mb for entry in entries],
-        [entry.after_mb for entry in entries],
+        *chain.from_iterable((*buckets, NO_BUCKET)[:SIDES]),
+        *chain.from_iterable(entries(changes)),
+        *values,
     )
-    return entries
+    if moved != len(buckets):
+        raise RuntimeError(f"a bucket of {action.kind} changed though its line was locked")
 
 
-async def _move(connection: Connection, changes: Sequence[Change]) -> Mapping[str, Mapping[str, int]]:
-    """Write all that an act changes in buckets, and say what each then holds, by account."""
-    moved: dict[str, list[int]] = {}
+def _buckets(changes: Sequence[Change]) -> list[Sequence[object]]:
+    """What an act changes in each bucket that it touches."""
+    rows: dict[str, list[Any]] = {}
     for change in changes:
-        if change.bucket_id is not None:
-            sums = moved.setdefault(change.bucket_id, [0, 0, 0])
-            sums[change.account == RESERVED] += change.change_mb
-            sums[2] += change.change_mb if change.received else 0
-    values = [value for bucket_id, sums in moved.items() for value in (bucket_id, *sums)]
-    return {row["id"]: row for row in await connection.fetch(_move_statement(len(moved)), *values)}
+        if change.bucket is None:
+            continue
+        bucket_id, remaining_mb, reserved_mb = (change.bucket[name] for name in ("id", "remaining_mb", "reserved_mb"))
+        row = rows.setdefault(bucket_id, [bucket_id, remaining_mb, 0, reserved_mb, 0, 0])
+        row[2 if change.account == REMAINING else 4] += change.change_mb
+        row[5] += change.change_mb if change.received else 0
+    return list(rows.values())
 
 
-@cache
-def _move_statement(buckets: int) -> str:
-    """Of single values, not of arrays: by these PostgreSQL would plan it anew each time."""
-    rows = ", ".join(
-        f"(${at}::text, ${at + 1}::bigint, ${at + 2}::bigint, ${at + 3}::bigint)" for at in range(1, 4 * buckets, 4)
-    )
-    return f"""
-UPDATE bucket SET remaining_mb = remaining_mb + remaining, reserved_mb = reserved_mb + reserved,
-    total_mb = total_mb + received
-FROM (VALUES {rows}) AS change (bucket_id, remaining, reserved, received)
-WHERE id = bucket_id RETURNING id, remaining_mb AS remaining, reserved_mb AS reserved
-"""  # noqa: S608 - numbers of parameters
-
-
-def _entry(change: Change, after: Mapping[str, Mapping[str, int]]) -> Entry:
-    if change.bucket_id is None:
+def _entry(change: Change) -> Entry:
+    if change.bucket is None:
         return Entry(None, change.account, change.change_mb, None, None)
-    after_mb = after[change.bucket_id][change.account]
-    return Entry(change.bucket_id, change.account, change.change_mb, after_mb - change.change_mb, after_mb)
+    before_mb = change.bucket[f"{change.account}_mb"]
+    return Entry(change.bucket["id"], change.account, change.change_mb, before_mb, before_mb + change.change_mb)

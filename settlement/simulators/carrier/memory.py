@@ -22,17 +22,16 @@ async def recall(
 ) -> Mapping[str, Any] | None:
     """The first answer under this id, or None when it is new.
 
-    The lock makes two requests with one id queue even before either has
-    written a row; it is taken before any line, so it cannot deadlock.
+    The transaction bears the id's `name`, so two requests with one id queue even before either has written a row.
     """
     if external_id is None:
         return None
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{table} {carrier} {external_id}"
-    )
     row = await connection.fetchrow(RECALL[table], carrier, external_id)
-    if row is None:
-        return None
+    return None if row is None else answered(row, digest)
+
+
+def answered(row: Mapping[str, Any], digest: str) -> Mapping[str, Any]:
+    """The answer of what was done, if that had the same content."""
     if row["digest"] != digest:
         raise Refusal("DUPLICATE", "This external identifier was used with another content.")
     answer: Mapping[str, Any] = json.loads(row["answer"])

@@ -17,10 +17,27 @@ from settlement.simulators.carrier.refusals import Refusal
 Row = Any
 CREDITS = frozenset({"goodWillCredit", "oneTimeChargeCredit"})
 
-INSERT = """
-INSERT INTO movement (id, carrier, resource, external_id, digest, answer, amount_mb, sender_msisdn, receiver_msisdn,
-                      requested_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+# What a movement writes beside its act; with the last of what it holds a reservation is complete.
+BESIDES = """, used AS (
+    UPDATE reservation SET open_mb = open_mb - $6, status = CASE WHEN open_mb = $6 THEN 'completed' ELSE status END
+    WHERE id = $32
+), kept AS (
+    INSERT INTO movement (id, carrier, resource, external_id, digest, answer, amount_mb, sender_msisdn, receiver_msisdn,
+                          requested_at)
+    VALUES ($4, $2, $3, $5, $33, $34, $6, $35, $36, $9)
+)"""
+# All that a settlement has to know, what was done under its external identifier included.
+TO_SETTLE = """
+SELECT reservation, bucket, target, known.digest, known.answer
+FROM (SELECT) AS settlement
+LEFT JOIN reservation ON reservation.carrier = $1 AND reservation.id = $2
+LEFT JOIN bucket ON bucket.id = reservation.bucket_id
+LEFT JOIN bucket AS target ON target.carrier = $1 AND target.msisdn = $3 AND target.scope = bucket.scope
+    AND target.app_scope IS NOT DISTINCT FROM bucket.app_scope AND target.expires_at = bucket.expires_at
+    AND NOT target.transferable AND target.distributable = $4
+LEFT JOIN LATERAL (
+    SELECT digest, answer FROM movement WHERE carrier = $1 AND external_id = $5 ORDER BY seq LIMIT 1
+) AS known ON true
 """
 LISTED = """
 movement WHERE carrier = $1 AND resource = $2
@@ -52,12 +69,13 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A movement decided on: what changes, and what the answer shows beside the common fields."""
+    """A movement decided on: what changes, what it takes out of a reservation, and what the answer shows besides."""
 
     resource: str
     amount_mb: int
     changes: Sequence[ledger.Change]
     details: Mapping[str, Any]
+    reservation_id: str | None = None
     sender_msisdn: str | None = None
     receiver_msisdn: str | None = None
 
@@ -86,8 +104,8 @@ async def transfer(desk: Desk, body: Body[TransferCreate]) -> Mapping[str, Any]:
         resource="transferBalance",
         amount_mb=amount_mb,
         changes=[
-            ledger.Change(source["id"], ledger.REMAINING, -amount_mb),
-            ledger.Change(target["id"], ledger.REMAINING, amount_mb, received=True),
+            ledger.Change(source, ledger.REMAINING, -amount_mb),
+            ledger.Change(target, ledger.REMAINING, amount_mb, received=True),
         ],
         details={
             "costOwner": order.cost_owner,
@@ -104,17 +122,17 @@ async def transfer(desk: Desk, body: Body[TransferCreate]) -> Mapping[str, Any]:
 
 async def adjust(desk: Desk, body: Body[AdjustCreate]) -> Mapping[str, Any]:
     """A reservation's debit, with or without the receiver it is settled to; or a plain credit or debit."""
+    order = body.value
+    debits = order.adjust_type == "reservationDebit"
+    if debits and order.reserve_balance is not None and order.receiver_logical_resource is not None:
+        return await _settle(desk, body, order.reserve_balance.id, order.receiver_logical_resource.value)
     if known := await _recall(desk, body):
         return known
-    order = body.value
-    if order.adjust_type != "reservationDebit":
+    if not debits:
         return await _carry_out(desk, body, await _correction(desk, order))
     if order.reserve_balance is None:
         raise Refusal("INVALID_REQUEST", "reserveBalance: missing for a reservationDebit.")
-    if order.receiver_logical_resource is None:
-        return await _carry_out(desk, body, await _consumption(desk, order, order.reserve_balance.id))
-    receiver = order.receiver_logical_resource.value
-    return await _carry_out(desk, body, await _settlement(desk, order, order.reserve_balance.id, receiver))
+    return await _carry_out(desk, body, await _consumption(desk, order, order.reserve_balance.id))
 
 
 async def top_up(desk: Desk, body: Body[TopupCreate]) -> Mapping[str, Any]:
@@ -132,7 +150,7 @@ async def top_up(desk: Desk, body: Body[TopupCreate]) -> Mapping[str, Any]:
     plan = Plan(
         resource="topupBalance",
         amount_mb=amount_mb,
-        changes=[ledger.issued(-amount_mb), ledger.Change(target["id"], ledger.REMAINING, amount_mb, received=True)],
+        changes=[ledger.issued(-amount_mb), ledger.Change(target, ledger.REMAINING, amount_mb, received=True)],
         details={
             "bucket": shapes.reference(desk.carrier, "bucket", target["id"]),
             "isAutoTopup": False,
@@ -164,10 +182,16 @@ async def listing(connection: Connection, wanted: Wanted, page: Page) -> tuple[l
     return [json.loads(row["answer"]) for row in rows], total
 
 
-async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, receiver: str) -> Plan:
-    amount_mb = order.amount.amount
+async def _settle(desk: Desk, body: Body[AdjustCreate], reservation_id: str, receiver: str) -> Mapping[str, Any]:
+    amount_mb, external_id = body.value.amount.amount, body.value.external_identifier
     locked = await lines.lock_with_owner(desk.connection, desk.carrier, reservation_id, receiver)
-    held, source = await reservations.find_live_and_bucket(desk.connection, desk.carrier, reservation_id, desk.now)
+    distributable = receiver in locked and locked[receiver]["distributes"]
+    found = await desk.connection.fetchrow(
+        TO_SETTLE, desk.carrier, reservation_id, receiver, distributable, external_id
+    )
+    if desk.idempotent and found["answer"] is not None:
+        return memory.answered(found, body.digest)
+    held, source = reservations.live(found["reservation"], desk.now), found["bucket"]
     if held["msisdn"] == receiver:
         raise Refusal("SAME_SUBSCRIBER")
     _may_move(desk, source, locked, receiver)
@@ -175,25 +199,26 @@ async def _settlement(desk: Desk, order: AdjustCreate, reservation_id: str, rece
     _within_limit(desk, amount_mb)
     buckets.enough(held["open_mb"], amount_mb, "The reservation")
 
-    await reservations.use_up(desk.connection, held, amount_mb)
-    kind = buckets.received_kind(source, distributable=locked[receiver]["distributes"])
-    target = await buckets.open_for(desk.connection, desk.carrier, receiver, kind, desk.now)
-    return Plan(
+    kind = buckets.received_kind(source, distributable=distributable)
+    target = found["target"] or await buckets.open_new(desk.connection, desk.carrier, receiver, kind, desk.now)
+    plan = Plan(
         resource="adjustBalance",
         amount_mb=amount_mb,
         changes=[
-            ledger.Change(source["id"], ledger.RESERVED, -amount_mb),
-            ledger.Change(target["id"], ledger.REMAINING, amount_mb, received=True),
+            ledger.Change(source, ledger.RESERVED, -amount_mb),
+            ledger.Change(target, ledger.REMAINING, amount_mb, received=True),
         ],
         details={
-            "adjustType": order.adjust_type,
+            "adjustType": body.value.adjust_type,
             "reserveBalance": shapes.reference(desk.carrier, "reserveBalance", reservation_id),
             "bucket": shapes.reference(desk.carrier, "bucket", source["id"]),
             "receiverBucket": shapes.reference(desk.carrier, "bucket", target["id"]),
         },
+        reservation_id=reservation_id,
         sender_msisdn=held["msisdn"],
         receiver_msisdn=receiver,
     )
+    return await _carry_out(desk, body, plan)
 
 
 async def _consumption(desk: Desk, order: AdjustCreate, reservation_id: str) -> Plan:
@@ -203,16 +228,16 @@ async def _consumption(desk: Desk, order: AdjustCreate, reservation_id: str) -> 
     buckets.alive(source, desk.now)
     buckets.enough(held["open_mb"], amount_mb, "The reservation")
 
-    await reservations.use_up(desk.connection, held, amount_mb)
     return Plan(
         resource="adjustBalance",
         amount_mb=amount_mb,
-        changes=[ledger.Change(source["id"], ledger.RESERVED, -amount_mb), ledger.issued(amount_mb)],
+        changes=[ledger.Change(source, ledger.RESERVED, -amount_mb), ledger.issued(amount_mb)],
         details={
             "adjustType": order.adjust_type,
             "reserveBalance": shapes.reference(desk.carrier, "reserveBalance", reservation_id),
             "bucket": shapes.reference(desk.carrier, "bucket", source["id"]),
         },
+        reservation_id=reservation_id,
         sender_msisdn=held["msisdn"],
     )
 
@@ -231,7 +256,7 @@ async def _correction(desk: Desk, order: AdjustCreate) -> Plan:
     return Plan(
         resource="adjustBalance",
         amount_mb=order.amount.amount,
-        changes=[ledger.issued(-change_mb), ledger.Change(row["id"], ledger.REMAINING, change_mb)],
+        changes=[ledger.issued(-change_mb), ledger.Change(row, ledger.REMAINING, change_mb)],
         details={
             "adjustType": order.adjust_type,
             "bucket": shapes.reference(desk.carrier, "bucket", row["id"]),
@@ -271,20 +296,17 @@ async def _carry_out(desk: Desk, body: Body[Any], plan: Plan) -> Mapping[str, An
         msisdn=plan.sender_msisdn or plan.receiver_msisdn,
         receiver_msisdn=plan.receiver_msisdn if plan.sender_msisdn else None,
     )
-    entries = await ledger.post(desk.connection, action, plan.changes)
-    answer = _answer(desk, plan, action, entries)
-    await desk.connection.execute(
-        INSERT,
-        movement_id,
-        desk.carrier,
-        plan.resource,
-        external_id,
+    answer = _answer(desk, plan, action, ledger.entries(plan.changes))
+    await ledger.post(
+        desk.connection,
+        action,
+        plan.changes,
+        BESIDES,
+        plan.reservation_id,
         body.digest,
         msgspec.json.encode(answer).decode(),
-        plan.amount_mb,
         plan.sender_msisdn,
         plan.receiver_msisdn,
-        desk.now,
     )
     return answer
 

@@ -54,7 +54,7 @@ def is_credential(request: ASGIConnection[Any, Any, Any, Any], token: str) -> bo
     return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
 
-def authenticated(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def authenticated(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: only the holder of the carrier's credential comes in."""
     if not is_credential(request, bearer_of(request)):
         raise Refusal("UNAUTHENTICATED")

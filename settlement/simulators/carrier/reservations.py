@@ -11,6 +11,8 @@ from settlement.simulators.carrier.bodies import Body, ReserveCreate
 from settlement.simulators.carrier.database import Connection, Database, Page, fetch_page
 from settlement.simulators.carrier.refusals import Refusal
 
+DIGITS = 4
+
 Row = Any
 
 INSERT = """
@@ -28,6 +30,15 @@ WITH_BUCKET = """
 SELECT reservation, bucket FROM reservation JOIN bucket ON bucket.id = reservation.bucket_id
 WHERE reservation.carrier = $1 AND reservation.id = $2
 """
+
+
+def new_id(msisdn: str) -> str:
+    """An id that tells the last digits of its line's number, by which faults are chosen."""
+    return f"{uuid4().hex}-{msisdn[-DIGITS:]}"
+
+
+def digits(reservation_id: str) -> str:
+    return reservation_id.partition("-")[2]
 
 
 async def sweep(database: Database, carrier: str, now: datetime) -> None:
@@ -54,7 +65,8 @@ async def expire(connection: Connection, carrier: str, msisdns: list[str], now: 
         now,
     )
     for row in due:
-        await _give_back(connection, row, "expired", now)
+        bucket = await buckets.find(connection, carrier, row["bucket_id"])
+        await _give_back(connection, row, bucket, "expired", now)
 
 
 async def reserve(
@@ -72,7 +84,7 @@ async def reserve(
     _reservable(bucket, order, now)
 
     row = {
-        "id": uuid4().hex,
+        "id": new_id(bucket["msisdn"]),
         "carrier": carrier,
         "msisdn": bucket["msisdn"],
         "bucket_id": bucket["id"],
@@ -82,7 +94,7 @@ async def reserve(
         "expires_at": order.expiration_date,
         "requested_at": now,
     }
-    await _post(connection, row, "reserveBalance", order.amount.amount, now)
+    await _post(connection, row, bucket, order.amount.amount, now)
     answer = shapes.reservation(row)
     await connection.execute(
         INSERT,
@@ -117,19 +129,19 @@ async def resize(
 
     await connection.execute("UPDATE reservation SET open_mb = $2 WHERE id = $1", reservation_id, amount_mb)
     if more_mb:
-        await _post(connection, row, "reserveBalance", more_mb, now)
+        await _post(connection, row, bucket, more_mb, now)
     return shapes.reservation({**row, "open_mb": amount_mb})
 
 
 async def release(connection: Connection, carrier: str, reservation_id: str, now: datetime) -> None:
     await lines.lock_with_owner(connection, carrier, reservation_id)
-    row = await find_live(connection, carrier, reservation_id, now)
-    await _give_back(connection, row, "cancelled", now)
+    row, bucket = await find_live_and_bucket(connection, carrier, reservation_id, now)
+    await _give_back(connection, row, bucket, "cancelled", now)
 
 
 async def find_live(connection: Connection, carrier: str, reservation_id: str, now: datetime) -> Row:
     """The reservation, if it is still live. Its line is locked by the caller."""
-    return _live(await find(connection, carrier, reservation_id), now)
+    return live(await find(connection, carrier, reservation_id), now)
 
 
 async def find_live_and_bucket(
@@ -137,13 +149,13 @@ async def find_live_and_bucket(
 ) -> tuple[Row, Row]:
     """The same, with the bucket that it holds data of."""
     found = await connection.fetchrow(WITH_BUCKET, carrier, reservation_id)
-    if found is None:
+    return live(found and found["reservation"], now), found["bucket"]
+
+
+def live(row: Row | None, now: datetime) -> Row:
+    """The reservation, if it was found and is still live."""
+    if row is None:
         raise Refusal("RESERVATION_NOT_FOUND")
-    return _live(found["reservation"], now), found["bucket"]
-
-
-def _live(row: Row, now: datetime) -> Row:
-    """A reservation that was found, if it is still live."""
     if row["status"] == "expired" or (row["status"] == "confirmed" and row["expires_at"] <= now):
         raise Refusal("RESERVATION_EXPIRED")
     if row["status"] != "confirmed":
@@ -158,28 +170,8 @@ async def find(connection: Connection, carrier: str, reservation_id: str) -> Row
     return row
 
 
-async def owner(connection: Connection, carrier: str, reservation_id: str) -> str | None:
-    """The number whose data is reserved, if there is such a reservation."""
-    number: str | None = await connection.fetchval(
-        "SELECT msisdn FROM reservation WHERE carrier = $1 AND id = $2",
-        carrier,
-        reservation_id,
-    )
-    return number
-
-
 async def show(connection: Connection, carrier: str, reservation_id: str) -> shapes.Document:
     return shapes.reservation(await find(connection, carrier, reservation_id))
-
-
-async def use_up(connection: Connection, row: Row, amount_mb: int) -> None:
-    """Take an amount out of a live reservation; with the last of it the reservation is complete."""
-    await connection.execute(
-        "UPDATE reservation SET open_mb = open_mb - $2,"
-        " status = CASE WHEN open_mb = $2 THEN 'completed' ELSE status END WHERE id = $1",
-        row["id"],
-        amount_mb,
-    )
 
 
 async def listing(
@@ -214,16 +206,16 @@ def _reservable(bucket: Row, order: ReserveCreate, now: datetime) -> None:
     buckets.enough(bucket["remaining_mb"], order.amount.amount, "The bucket")
 
 
-async def _give_back(connection: Connection, row: Row, status: str, now: datetime) -> None:
-    await _post(connection, row, "reserveBalance", -row["open_mb"], now)
+async def _give_back(connection: Connection, row: Row, bucket: Row, status: str, now: datetime) -> None:
+    await _post(connection, row, bucket, -row["open_mb"], now)
     await connection.execute("UPDATE reservation SET open_mb = 0, status = $2 WHERE id = $1", row["id"], status)
 
 
-async def _post(connection: Connection, row: Mapping[str, Any], kind: str, amount_mb: int, now: datetime) -> None:
+async def _post(connection: Connection, row: Mapping[str, Any], bucket: Row, amount_mb: int, now: datetime) -> None:
     """Move `amount_mb` of a bucket from remaining to reserved; a negative amount goes back."""
     action = ledger.Action(
         carrier=row["carrier"],
-        kind=kind,
+        kind="reserveBalance",
         amount_mb=abs(amount_mb),
         at=now,
         subject_id=row["id"],
@@ -231,7 +223,7 @@ async def _post(connection: Connection, row: Mapping[str, Any], kind: str, amoun
         msisdn=row["msisdn"],
     )
     changes = [
-        ledger.Change(row["bucket_id"], ledger.REMAINING, -amount_mb),
-        ledger.Change(row["bucket_id"], ledger.RESERVED, amount_mb),
+        ledger.Change(bucket, ledger.REMAINING, -amount_mb),
+        ledger.Change(bucket, ledger.RESERVED, amount_mb),
     ]
     await ledger.post(connection, action, changes)

@@ -58,7 +58,7 @@ async def reserve(connection: Connection, carrier: str, wanted: Sequence[Wanted]
 
 def _row(carrier: str, wanted: Wanted, moved: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     row = {
-        "id": uuid4().hex,
+        "id": reservations.new_id(wanted.msisdn),
         "carrier": carrier,
         "msisdn": wanted.msisdn,
         "bucket_id": moved["bucket_id"],

@@ -44,6 +44,7 @@ ALTER TABLE line ADD COLUMN IF NOT EXISTS left_at timestamptz;
 ALTER TABLE line ADD COLUMN IF NOT EXISTS daily_mb bigint NOT NULL DEFAULT 0;
 ALTER TABLE line ADD COLUMN IF NOT EXISTS used_on date;
 ALTER TABLE bucket ADD COLUMN IF NOT EXISTS distributable boolean NOT NULL DEFAULT false;
+ALTER TABLE IF EXISTS entry DROP CONSTRAINT IF EXISTS entry_action_id_fkey;
 ALTER TABLE bucket DROP CONSTRAINT IF EXISTS bucket_carrier_msisdn_scope_app_scope_expires_at_transferab_key;
 
 CREATE UNIQUE INDEX IF NOT EXISTS bucket_of_a_kind
@@ -103,9 +104,10 @@ CREATE TABLE IF NOT EXISTS action (
 CREATE INDEX IF NOT EXISTS action_by_time ON action (carrier, at);
 CREATE INDEX IF NOT EXISTS action_by_external_id ON action (carrier, external_id);
 
--- bucket_id is null for the carrier's own side, from which data is issued and into which it is used up.
+-- Written with its action by one statement. bucket_id is null for the carrier's own side, from which data is issued and
+-- into which it is used up.
 CREATE TABLE IF NOT EXISTS entry (
-    action_id text NOT NULL REFERENCES action,
+    action_id text NOT NULL,
     position smallint NOT NULL,
     bucket_id text,
     account text NOT NULL CHECK (account IN ('remaining', 'reserved', 'issued')),

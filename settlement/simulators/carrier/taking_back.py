@@ -33,9 +33,9 @@ async def take_back(connection: Connection, carrier: str, order: Order, now: dat
     answer: dict[str, Any] = json.loads(kept)
     if answer["status"] == "reversed":
         return answer
-    source, target = answer["bucket"]["id"], answer["receiverBucket"]["id"]
-    held = await buckets.find(connection, carrier, target)
-    buckets.enough(held["remaining_mb"], row["amount_mb"], "The receiver's bucket")
+    source = await buckets.find(connection, carrier, answer["bucket"]["id"])
+    target = await buckets.find(connection, carrier, answer["receiverBucket"]["id"])
+    buckets.enough(target["remaining_mb"], row["amount_mb"], "The receiver's bucket")
 
     action = ledger.Action(
         carrier=carrier,

@@ -130,7 +130,7 @@ async def delete_reservation(request: CarrierRequest, reservation_id: str) -> No
 async def create_adjustment(request: CarrierRequest) -> Response[bytes]:
     body = await _body(request, AdjustCreate)
     order, held = body.value, body.value.reserve_balance
-    sender = await _owner(request, held.id) if held is not None else None
+    sender = None if held is None else reservations.digits(held.id)
     return await _move(request, body, movements.adjust, _number(order.receiver_logical_resource), sender)
 
 
@@ -213,7 +213,7 @@ async def _move(
     work: MoveWork[Order],
     *parties: str | None,
 ) -> Response[bytes]:
-    """Carry out a movement; the numbers of its parties, receiver first, choose its fault."""
+    """Carry out a movement; the last digits of its parties' numbers, receiver first, choose its fault."""
     carrier = carrier_of(request)
     profile = await office_of(request).faults.profile(carrier)
 
@@ -229,11 +229,6 @@ def _number(resource: LogicalResource | None) -> str | None:
     return None if resource is None else resource.value
 
 
-async def _owner(request: CarrierRequest, reservation_id: str) -> str | None:
-    async with office_of(request).database.connection() as connection:
-        return await reservations.owner(connection, carrier_of(request), reservation_id)
-
-
 async def _change(
     request: CarrierRequest,
     work: Callable[[Connection], Awaitable[Any]],
@@ -243,7 +238,7 @@ async def _change(
     office = office_of(request)
 
     async def in_transaction() -> Any:
-        async with office.database.transaction() as connection:
+        async with office.database.transaction(external_id and f"{attempt.carrier} {external_id}") as connection:
             return await work(connection)
 
     attempt = Attempt(carrier_of(request), changes=True, numbers=numbers, external_id=external_id)
