@@ -51,17 +51,19 @@ _LOCK = text("""
     select id, party_id, asset_id, available, held, may_go_negative from account
     where id = any(cast(:ids as bigint[])) order by id for no key update
 """)
-_NUMBERS = text("select nextval('transfer_number') from generate_series(1, :count)")
-_POST = text("""
-    insert into posting (transfer_id, account_id, kind, reference, available_change, held_change)
-    select * from unnest(
-        cast(:transfers as bigint[]), cast(:accounts as bigint[]), cast(:kinds as smallint[]),
-        cast(:references as text[]), cast(:available as bigint[]), cast(:held as bigint[])
+_SAVE = text("""
+    with numbered as materialized (
+        select position, nextval('transfer_number') as transfer_id from generate_series(1, :count) as position
+    ), posted as (
+        insert into posting (transfer_id, account_id, kind, reference, available_change, held_change)
+        select transfer_id, account_id, kind, reference, available, held
+        from unnest(
+            cast(:positions as integer[]), cast(:accounts as bigint[]), cast(:kinds as smallint[]),
+            cast(:references as text[]), cast(:available as bigint[]), cast(:held as bigint[])
+        ) as made (position, account_id, kind, reference, available, held) join numbered using (position)
     )
-""")
-_BALANCE = text("""
     update account set available = account.available + change.available, held = account.held + change.held
-    from unnest(cast(:ids as bigint[]), cast(:available as bigint[]), cast(:held as bigint[]))
+    from unnest(cast(:ids as bigint[]), cast(:more_available as bigint[]), cast(:more_held as bigint[]))
         as change (id, available, held)
     where account.id = change.id
 """)
@@ -134,26 +136,26 @@ async def lock(session: AsyncSession, ids: Iterable[int]) -> Ledger:
 
 
 async def save(session: AsyncSession, ledger: Ledger) -> None:
-    """Write the ledger's new transfers and balances: three statements, however many there are."""
+    """Write the ledger's new transfers and balances: one statement, however many there are."""
     made, ledger.transfers = ledger.transfers, []
     if not made:
         return
-    numbers = list(await session.scalars(_NUMBERS, {"count": len(made)}))
     merged = [_merged(transfer) for transfer in made]
     rows = [
-        (number, account, int(transfer.kind), transfer.reference, available, held)
-        for number, transfer, changes in zip(numbers, made, merged, strict=True)
+        (position, account, int(transfer.kind), transfer.reference, available, held)
+        for position, (transfer, changes) in enumerate(zip(made, merged, strict=True), start=1)
         for account, (available, held) in changes.items()
     ]
-    names = ("transfers", "accounts", "kinds", "references", "available", "held")
-    await session.execute(_POST, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    names = ("positions", "accounts", "kinds", "references", "available", "held")
     total = _sum(merged)
     await session.execute(
-        _BALANCE,
+        _SAVE,
         {
+            "count": len(made),
+            **dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)),
             "ids": list(total),
-            "available": [available for available, _ in total.values()],
-            "held": [held for _, held in total.values()],
+            "more_available": [available for available, _ in total.values()],
+            "more_held": [held for _, held in total.values()],
         },
     )
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Text, func
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 NAMING = {
@@ -24,3 +25,8 @@ class Base(DeclarativeBase):
 
 Key = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
 Moment = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+
+
+async def read_only(session: AsyncSession) -> None:
+    """Begin no transaction in a session that was just opened, and end none: each of its statements stands alone."""
+    await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})

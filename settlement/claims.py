@@ -8,7 +8,7 @@ have sent is then unknown, and asked for. A result counts only while its claim d
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -89,7 +89,7 @@ _CONCLUDE = text("""
         cast(:reasons as text[]), cast(:sent as timestamptz[]), cast(:references as text[])
     ) as result (id, holder, status, not_before, reason, last_sent_at, reference)
     where instruction.id = result.id and instruction.status = 'claimed' and instruction.claimed_by = result.holder
-    returning instruction.id
+    returning instruction.id, now() as at
 """)
 _NEXT = text("""
     select lane, (
@@ -126,7 +126,7 @@ class Result:
     outcome: Outcome
     verdict: Verdict
     at: datetime
-    """The database's time at which it was judged."""
+    """The database's time at which it was judged, and once it is written, that of the transaction."""
 
 
 async def take(
@@ -266,8 +266,8 @@ async def conclude(session: AsyncSession, results: Sequence[Result]) -> list[Res
     rows = [_concluded(result) for result in results]
     names = ("ids", "holders", "statuses", "not_before", "reasons", "sent", "references")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    standing = set(await session.scalars(_CONCLUDE, columns))
-    return [result for result in results if result.claim.id in standing]
+    standing = {row.id: row.at for row in await session.execute(_CONCLUDE, columns)}
+    return [replace(result, at=standing[result.claim.id]) for result in results if result.claim.id in standing]
 
 
 def _concluded(result: Result) -> tuple[int, str, str, datetime, str | None, datetime, str | None]:

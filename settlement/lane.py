@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from settlement import netting
+from settlement.base import read_only
 from settlement.breaker import Breaker, Limits, Standing, show
 from settlement.claims import Claim, Result, Steps, conclude, judged, take
 from settlement.failpoints import Failed, failpoint
@@ -223,6 +224,7 @@ class Lane:
 
     async def _write_groups(self, endings: Sequence[Ending]) -> None:
         async with self.sessions() as session:
+            await read_only(session)
             now = (await session.execute(select(func.now()))).scalar_one()
         groups: dict[tuple[str, State], list[Result]] = {}
         for claim, outcome in endings:
@@ -269,11 +271,10 @@ class Lane:
         return told
 
     async def _book(self, session: AsyncSession, results: Sequence[Result]) -> set[int]:
-        now = (await session.execute(select(func.now()))).scalar_one()
         state, step = results[0].verdict.state, self.steps.get(results[0].claim.kind)
         if step is None or state not in {State.DONE, State.REFUSED}:
             return set()
-        ended = [Ended(one.claim.subject_id, one.claim.request, now, **_how(one)) for one in results]
+        ended = [Ended(one.claim.subject_id, one.claim.request, one.at, **_how(one)) for one in results]
         if state is State.DONE:
             return await step.book(session, ended)
         assert step.undo is not None

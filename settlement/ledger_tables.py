@@ -61,7 +61,7 @@ class PostingRow(Base):
     """One signed change of an account. Never updated, never deleted: a correction is a new transfer.
 
     A transfer that only moves amounts between available and held balances in
-    its own row; transfers between accounts are summed by a deferred trigger.
+    its own row; transfers between accounts are written by one statement, after which a trigger sums them.
     """
 
     __tablename__ = "posting"

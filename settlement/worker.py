@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from settlement import breaker, hold_watch, inbox, pushes, restoring, reversals, sweeping, urgency
+from settlement.base import read_only
 from settlement.buy_ins import CLOSE_BUY_IN
 from settlement.capturing import CAPTURE, FINISH, VOID
 from settlement.charging import ABANDON, AUTHORISE, CREDIT
@@ -135,6 +136,7 @@ async def _call_lanes(
         pause = idle_seconds
         try:
             async with sessions() as session:
+                await read_only(session)
                 due = await next_due(session, list(lanes))
         except TROUBLE as error:
             log.warning("settlement_look_failed", error=words(error))

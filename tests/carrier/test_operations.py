@@ -10,6 +10,7 @@ import pytest
 from settlement.carriers.client import Carrier
 from settlement.carriers.errors import CarrierRefused
 from settlement.carriers.values import MovementKind, MovementStatus, ReservationStatus
+from settlement.simulators.carrier import ledger
 from tests.carrier.simulator import CarrierProcess, a_number, an_id, bucket_of, line_of, month_end, only_bucket, until
 
 
@@ -255,6 +256,25 @@ async def test_concurrent_settlements_neither_make_nor_lose_data(carrier: Carrie
     after = sim.totals()
     assert after["total_mb"] == before["total_mb"]
     assert after["reserved_mb"] == before["reserved_mb"]
+
+
+async def test_an_act_on_a_bucket_that_is_not_as_it_was_read_is_not_written(
+    carrier: Carrier, sim: CarrierProcess
+) -> None:
+    seller = sim.a_line(remaining_mb=1000)
+    bucket = await only_bucket(carrier, seller)
+    connection = await asyncpg.connect(sim.database_url.replace("+asyncpg", ""))
+    try:
+        read = dict(await connection.fetchrow("SELECT * FROM bucket WHERE id = $1", bucket.id))
+        act = ledger.Action("CMCC", "bucket", 100, datetime.now(UTC), bucket.id)
+        for stale in ({"remaining_mb": 999}, {"reserved_mb": 1}):
+            changes = [ledger.issued(-100), ledger.Change(read | stale, ledger.REMAINING, 100)]
+            with pytest.raises(RuntimeError, match="changed though its line was locked"):
+                async with connection.transaction():
+                    await ledger.post(connection, act, changes)
+    finally:
+        await connection.close()
+    assert (await only_bucket(carrier, seller)).remaining_mb == 1000
 
 
 async def test_the_books_of_the_carrier_balance(carrier: Carrier, sim: CarrierProcess) -> None:

@@ -53,6 +53,26 @@ async def test_a_transfer_that_does_not_balance_cannot_be_written(sessions: Sess
         await forge()
 
 
+async def test_transfers_that_balance_together_and_not_each_by_itself_cannot_be_written(sessions: Sessions) -> None:
+    async with sessions.begin() as session:
+        one, other = await a_wallet(session, 500), await a_wallet(session)
+
+    async def forge() -> None:
+        async with sessions.begin() as session:
+            ledger = await accounts.lock(session, [one, other])
+            ledger.transfers += [
+                Transfer(Kind.COIN_GIVEN, "forged/1", (Posting(one, -100),)),
+                Transfer(Kind.COIN_GIVEN, "forged/2", (Posting(other, 100),)),
+            ]
+            await accounts.save(session, ledger)
+
+    with pytest.raises(IntegrityError, match="out of balance"):
+        await forge()
+
+    async with sessions() as session:
+        assert (await balance(session, one)).available == 500
+
+
 async def test_the_same_settlement_cannot_be_written_twice(sessions: Sessions) -> None:
     async with sessions.begin() as session:
         source, target = await a_wallet(session, 500), await a_wallet(session)

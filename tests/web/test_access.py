@@ -7,6 +7,7 @@ import pytest
 from httpx import Response
 from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute
+from litestar.utils.sync import AsyncCallable
 
 from market.tables import OfficerRow
 from tests.web.making import Market, Visitor, a_key, a_visitor, settings_of
@@ -284,6 +285,14 @@ def routes(app: Litestar) -> Iterator[tuple[str, str]]:
 
 def test_every_route_has_its_line_and_every_line_its_route() -> None:
     assert set(routes(create_app(settings_of()))) == ACCESS.keys()
+
+
+def test_what_stands_before_a_route_never_goes_through_a_thread() -> None:
+    routes = [route for route in create_app(settings_of()).routes if isinstance(route, HTTPRoute)]
+    handlers = [handler for route in routes for handler in route.route_handlers]
+    before = [one for handler in handlers for one in (*handler.resolve_guards(), handler.resolve_before_request())]
+    assert len(before) > len(handlers)
+    assert [one for one in before if isinstance(one, AsyncCallable)] == []
 
 
 @pytest.fixture
