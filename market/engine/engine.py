@@ -34,6 +34,8 @@ LATE_US = 50_000
 """How long after its time something is done that only the clock asks for; the clocks may differ a little."""
 LOOK_US = 200_000
 """How often an engine looks for what only the clock asks for."""
+FEW = 16
+"""What part of a full batch is not worth a batch of its own while another one is written."""
 MEET_SECONDS = 1.0
 """How often an engine looks for instruments that it was given; those that a command is about it finds at once."""
 TAKE_AGAIN = (
@@ -274,7 +276,13 @@ class Engine:
             queue.add(entries, last)
 
     async def _next_batch(self, seat: Seat, queue: Queue) -> None:
-        """Decide what can be decided beside the batch in flight, then wait for that one, then write this one."""
+        """Decide what can be decided beside the batch in flight, then wait for that one, then write this one.
+
+        A few commands go with those that come until the batch in flight is committed: they are written no later.
+        """
+        if self._writing is not None and len(queue.entries) < self.batch_cap // FEW:
+            await self._committed()
+            await self._take(seat, queue, self.batch_cap - len(queue.entries), None)
         if not intake.is_ordinary(queue.entries[: self.batch_cap]):
             await self._written()
         is_full = len(queue.entries) >= self.batch_cap  # then more waits in the stream

@@ -61,7 +61,7 @@ async def run(commands: int = SUSTAINED, seed: int = 1) -> tuple[dict[str, Any],
 
 
 async def _sustained(commands: int, seed: int) -> tuple[dict[str, Any], dict[str, float]]:
-    """The long run: its rate, the copy floor of its rows, and how soon answers come at two even rates after it."""
+    """The long run: its rate, how soon answers come at two even rates after it, and the copy floor of its rows."""
     async with stack() as at, Redis.from_url(at.redis_url) as redis:
         stream = a_stream(commands, seed)
         opening, measured = stream[:OPENING_ORDERS], stream[OPENING_ORDERS:]
@@ -70,16 +70,16 @@ async def _sustained(commands: int, seed: int) -> tuple[dict[str, Any], dict[str
         before = await _counts(connection)
         elapsed_ns, batches = await _drain(at, redis, CAP, measured)
         rate = len(measured) * NANOSECONDS // elapsed_ns
-        rows, floor_ns = await _copy_floor(connection, before, batches)
-        trades = await connection.fetchval("select count(*) from trade")
+        after = await _counts(connection)
         slow_ns, half_ns = await _paced(at, redis, CAP, (SLOW_RATE, rate // 2), seed)
+        rows, floor_ns = await _copy_floor(connection, before, after, len(stream), batches)
         await connection.close()
     floor = len(measured) * NANOSECONDS // floor_ns
     figures = {
         "commands": len(measured),
         "batch_cap": CAP,
         "batches": batches,
-        "trades": trades,
+        "trades": after["trade"],
         "durable_commands_per_second": rate,
         "copy_floor_commands_per_second": floor,
         "copy_floor_rows": rows,
@@ -175,7 +175,9 @@ async def _counts(connection: asyncpg.Connection) -> dict[str, int]:
     return {table: await connection.fetchval(f"select count(*) from {table}") for table in HOT_TABLES}  # noqa: S608
 
 
-async def _copy_floor(connection: asyncpg.Connection, before: dict[str, int], batches: int) -> tuple[int, int]:
+async def _copy_floor(
+    connection: asyncpg.Connection, before: dict[str, int], after: dict[str, int], commands: int, batches: int
+) -> tuple[int, int]:
     """Copy the rows that the measured commands left into twins of their tables, in as many commits.
 
     An order counts once, as it ended or waits; that it was moved from one table to the other is the engine's own work.
@@ -184,10 +186,12 @@ async def _copy_floor(connection: asyncpg.Connection, before: dict[str, int], ba
     for table in HOT_TABLES:
         await connection.execute(f"create table twin_{table} (like {table} including all)")
         if table in {"open_order", "ended_order"}:
-            first = OPENING_ORDERS * NUMBERS
-            rows = await connection.fetch(f"select * from {table} where id > $1 order by id", first)  # noqa: S608 - ours
+            ids = OPENING_ORDERS * NUMBERS + 1, (commands + 1) * NUMBERS - 1
+            query = f"select * from {table} where id between $1 and $2 order by id"  # noqa: S608 - ours
+            rows = await connection.fetch(query, *ids)
         else:
-            rows = await connection.fetch(f"select * from {table} offset $1", before[table])  # noqa: S608 - ours
+            query = f"select * from {table} offset $1 limit $2"  # noqa: S608 - ours
+            rows = await connection.fetch(query, before[table], after[table] - before[table])
         twins[table] = [tuple(row) for row in rows]
     started_at_ns = perf_counter_ns()
     for batch in range(batches):

@@ -1,7 +1,8 @@
 """A client in a process of its own: sends orders at an even rate, and prints how long each answer took.
 
 `python -m web.bench.pacing REDIS_URL RATE SECONDS SEED FIRST_KEY`, whether or not answers come. A wait begins when its
-order was due, so a client that falls behind shows.
+order was due, so a client that falls behind shows. What is sent in the first second does not count: an engine that has
+just started still prepares its statements.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from web.bench.orders import placed
 CHANNEL = "bench-paced"
 PARTIES = 1_000
 HIGHEST_BID = 400
+WARM_UP_SECONDS = 1
 ANSWERS_SECONDS = 60
 NANOSECONDS = 1_000_000_000
 
@@ -40,7 +42,9 @@ async def waits_of(redis_url: str, rate: int, seconds: int, seed: int, first_key
 async def pace(redis: Redis, rate: int, seconds: int, seed: int, first_key: int) -> list[int]:
     """Send bids of the members that the bench has, and wait for all answers."""
     draw = random.Random(seed)
-    count = max(1, rate) * seconds
+    rate = max(1, rate)
+    warm_up = rate * WARM_UP_SECONDS
+    count = warm_up + rate * seconds
     answered: dict[int, int] = {}
     async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         await pubsub.subscribe(CHANNEL)
@@ -60,7 +64,7 @@ async def pace(redis: Redis, rate: int, seconds: int, seed: int, first_key: int)
             sent = due
             await asyncio.sleep(0.001)
         await asyncio.wait_for(listener, ANSWERS_SECONDS)
-    return [answered[number] - started_at_ns - number * NANOSECONDS // rate for number in range(count)]
+    return [answered[number] - started_at_ns - number * NANOSECONDS // rate for number in range(warm_up, count)]
 
 
 async def _listen(pubsub: Any, answered: dict[int, int], count: int) -> None:

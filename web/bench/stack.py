@@ -51,8 +51,11 @@ def member(account: int) -> tuple[int, int, int]:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """Processor time of a process, with that of its children that have ended."""
-    times = process.cpu_times()
+    """Processor time of a process, with that of its children that have ended; none if it has just ended itself."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
