@@ -20,6 +20,7 @@ from market.buying_in import buying_in
 from market.destinies_step import carrying_out
 from market.engine.commands import SETTLEMENT_WAKE, party_channel
 from market.installation import mark
+from market.memory import settle_memory
 from market.settings import Settings
 from market.tables import LineRow
 from market.vault import Vault, VaultBroken
@@ -41,6 +42,7 @@ FOUNDING_SECONDS = 1.0
 def main(settings: Settings) -> None:
     """Carry out settlement instructions until told to stop; then finish what was begun."""
     logs.configure()
+    settle_memory()
     uvloop.run(_serve(settings))
 
 

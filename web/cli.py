@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
+from market.memory import settle_memory
 from web.trouble import Trouble
 
 if TYPE_CHECKING:  # the settings load libraries that `--help` can do without
@@ -117,6 +118,7 @@ def carrier_sim(database_url: str, port: int) -> None:
     from settlement.simulators.carrier.program import serve
 
     credentials = {profile.code: profile.credential for profile in settings.carriers}
+    settle_memory()
     serve(database_url, port, credentials, host=settings.bind_host)
 
 
@@ -128,6 +130,7 @@ def payment_sim(database_url: str, port: int) -> None:
     settings = _demo_settings()
     from settlement.simulators.payment.serve import serve
 
+    settle_memory()
     serve(database_url, port, settings.payment.api_key, host=settings.bind_host)
 
 

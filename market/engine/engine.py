@@ -1,7 +1,6 @@
 """The engine of one shard: takes whatever has queued, commits it as one batch, answers, and recovers from anything."""
 
 import asyncio
-import gc
 import os
 import socket
 import time
@@ -19,6 +18,7 @@ from market.engine.commands import Command, Envelope, ExpireOrders
 from market.engine.desk import Desk
 from market.engine.intake import Entry, Queue
 from market.engine.lease import Fenced
+from market.memory import settle_memory
 from settlement.accounts import HOUSE
 from settlement.failpoints import failpoint
 
@@ -137,7 +137,7 @@ class Engine:
         await feed.open_books(self.redis, self.shard, desk, seat.publisher, held.epoch)
         await self._answer_doubtful(seat)
         if self.owns_process:
-            _settle_memory()
+            settle_memory(COLLECT_AFTER, 20, 100)  # to look through a million orders that wait would take a second
         self.ready.set()
         return seat
 
@@ -420,13 +420,6 @@ class Engine:
         except _Stopped as stopped:
             msg = f"Shard {self.shard} was taken while a batch was being isolated."
             raise Fenced(msg) from stopped
-
-
-def _settle_memory() -> None:
-    """Spare the collector the books: orders that wait are no garbage, and to look through a million takes a second."""
-    gc.set_threshold(COLLECT_AFTER, 20, 100)
-    gc.collect()
-    gc.freeze()
 
 
 def _clock_us() -> int:
