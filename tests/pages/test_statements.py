@@ -25,8 +25,12 @@ from web.i18n import CLOCK
 LONG_NAME = "深圳市前海某某供应链管理与国际信息技术服务股份有限公司华南区第二分公司 " * 2
 NOW = datetime.now(UTC)
 _POST = text("""
+    with transfer as materialized (select nextval('transfer_number') as id)
     insert into posting (transfer_id, account_id, kind, reference, available_change, held_change, at)
-    select nextval('transfer_number'), id, :kind, :reference, :available, :held, :at from account where id = :account
+    select transfer.id, side.account, :kind, :reference, side.available, side.held, :at
+    from transfer cross join unnest(
+        cast(:accounts as bigint[]), cast(:available as bigint[]), cast(:held as bigint[])
+    ) as side (account, available, held)
 """)
 _MOVE = text("""
     update account set available = available + :available, held = held + :held where id = :account
@@ -50,21 +54,17 @@ async def post(app: Litestar, party: int, steps: Sequence[tuple[int, bool, int, 
             at = NOW - timedelta(days=days, minutes=number)
             code = int(Kind.HOLD) if is_hold else kind
             held = abs(amount) if is_hold else 0
-            change = {"available": -held if is_hold else amount, "held": held}
-            reference = f"test_{party}_{number}_{NOW.timestamp()}_{len(steps)}"
-            values = {"kind": code, "reference": reference, "at": at}
-            await session.execute(_POST, {**values, **change, "account": found.wallet})
-            await session.execute(_MOVE, {**change, "account": found.wallet})
+            changes = [{"account": found.wallet, "available": -held if is_hold else amount, "held": held}]
             if not is_hold:
-                back = {"available": -amount, "held": 0, "account": found.provider}
-                await session.execute(
-                    text("""
-                    insert into posting (transfer_id, account_id, kind, reference, available_change, held_change, at)
-                    values (currval('transfer_number'), :account, :kind, :reference, :available, :held, :at)
-                    """),
-                    {**values, **back},
-                )
-                await session.execute(_MOVE, back)
+                changes.append({"account": found.provider, "available": -amount, "held": 0})
+            reference = f"test_{party}_{number}_{NOW.timestamp()}_{len(steps)}"
+            sides = {
+                "accounts": [change["account"] for change in changes],
+                "available": [change["available"] for change in changes],
+                "held": [change["held"] for change in changes],
+            }
+            await session.execute(_POST, {"kind": code, "reference": reference, "at": at, **sides})
+            await session.execute(_MOVE, changes)
         balance = text("select available + held from account where id = :account")
         return int(await session.scalar(balance, {"account": found.wallet}) or 0)
 
