@@ -1,8 +1,10 @@
 """People at a real browser: they sign in with the code on their simulated phone, trade, and look."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +34,7 @@ VIEWPORTS = [pytest.param(PHONE, id="phone"), pytest.param(DESKTOP, id="desktop"
 MET: set[str] = set()
 """The numbers that some test has already."""
 PATIENCE_SECONDS = 30
+CLOSING_SECONDS = 10
 SESSIONS: dict[tuple[str, str], tuple[str, str]] = {}
 """Name and value of the newest session cookie, by address and number."""
 
@@ -93,6 +96,9 @@ class Person:
         found = re.search(r"验证码\D{0,20}(\d{6})", screen.text)
         assert found is not None, "No code arrived on the phone."
         return found[1]
+
+    async def leave(self) -> None:
+        await close(self.context)
 
     async def place(self, side: str, *, lots: int, price: str, card: str | None = None) -> str:
         """Fill in the ticket of the open instrument page and send it; gives the order's public id."""
@@ -177,3 +183,13 @@ async def arrive(browser: Browser, market: Running, *, viewport: dict[str, int],
         **{"is_mobile": touched, "has_touch": touched} | more,
     )
     return Person(market, context, await context.new_page())
+
+
+async def close(context: BrowserContext) -> None:
+    """Close somebody's browser; a page that Chromium forgets to close stays until all of Chromium ends.
+
+    It forgets one that is just arriving somewhere (by a redirect of its own, say), and Playwright waits for ever.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSING_SECONDS):
+            await context.close()

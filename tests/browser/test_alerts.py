@@ -55,8 +55,8 @@ async def test_whoever_waits_for_a_price_is_told_when_somebody_offers_it(
     await seller.open("/orders")
     await seller.page.locator(f'[data-order="{order}"]').get_by_test_id("cancel").click()
     await expect(seller.page.locator(f'[data-testid="order-row"][data-order="{order}"]')).to_have_count(0)
-    await waiter.context.close()
-    await seller.context.close()
+    await waiter.leave()
+    await seller.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -78,4 +78,4 @@ async def test_what_is_told_and_when_is_kept(market: Running, browser: Browser, 
     await expect(texts).to_be_checked()
     await expect(usage).not_to_be_checked()
     await expect(page.locator("#quiet_from")).to_have_value("21")
-    await person.context.close()
+    await person.leave()

@@ -53,7 +53,7 @@ async def test_limits_are_set_and_what_it_will_do_is_shown_until_it_is_off(
     await expect(page.get_by_test_id("pilot")).to_have_count(0)
     await person.open("/")
     await expect(page.get_by_test_id("autopilot-card")).to_contain_text("off")
-    await person.context.close()
+    await person.leave()
 
 
 async def test_it_sells_by_itself_and_a_pause_on_another_device_takes_it_back_at_once(
@@ -84,5 +84,5 @@ async def test_it_sells_by_itself_and_a_pause_on_another_device_takes_it_back_at
         await expect(each.page.locator('[data-testid="pilot-action"][data-kind="cancel"]')).to_have_count(1)
     await desk.page.get_by_test_id("pilot-off").click()
     await expect(desk.page.get_by_test_id("pilot")).to_have_count(0)
-    await phone.context.close()
-    await desk.context.close()
+    await phone.leave()
+    await desk.leave()

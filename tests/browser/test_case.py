@@ -74,8 +74,8 @@ async def test_a_buyer_opens_a_case_and_the_seller_answers_it(
     await buyer.page.get_by_test_id("withdraw-case").click()
     await expect(buyer.page.get_by_test_id("case-state")).to_have_attribute("data-state", "withdrawn")
     await expect(seller.page.get_by_test_id("case-state")).to_have_attribute("data-state", "withdrawn")
-    await seller.context.close()
-    await buyer.context.close()
+    await seller.leave()
+    await buyer.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -102,4 +102,4 @@ async def test_two_officers_pay_a_buyer_back_and_the_open_page_shows_it(
 
     await expect(buyer.page.get_by_test_id("case-state")).to_have_attribute("data-state", "decided")
     for person in (seller, buyer, one, two):
-        await person.context.close()
+        await person.leave()

@@ -84,5 +84,5 @@ async def test_a_new_card_with_3d_secure_fills_the_wallet_then_buys_and_the_sell
     await page.get_by_test_id("forget-card").click()
     await page.wait_for_url("**/wallet?card=removed")
     await expect(page.get_by_test_id("saved-card")).to_have_count(0)
-    await seller.context.close()
-    await buyer.context.close()
+    await seller.leave()
+    await buyer.leave()

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page
 from market.demo.catalogue import SHANGHAI
 from market.demo.seed import BUYER, SELLER
 from tests.browser.every_page import NOT_PAGES, PAGES, Role, Watch, barriers, routes, watched
-from tests.browser.people import DESKTOP, PHONE, arrive, of_data
+from tests.browser.people import DESKTOP, PHONE, arrive, close, of_data
 from tests.browser.scenes import (
     TROUBLE,
     enter_as_officer,
@@ -100,7 +100,7 @@ async def _visit(town: Town, browser: Browser, role: Role, locale: str, screen: 
     await context.add_cookies([{"name": "locale", "value": locale, "url": town.market.web}])
     watch = await watched(context, town.market.web)
     yield Visit(await context.new_page(), locale, screen, watch)
-    await context.close()
+    await close(context)
 
 
 def test_every_page_has_its_line_and_every_line_its_page() -> None:

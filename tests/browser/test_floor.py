@@ -86,8 +86,8 @@ async def test_the_list_follows_the_market_by_itself(
     await expect(row).to_contain_text("1.13")
     await cancelled(seller, order)
     await expect(row).not_to_contain_text("1.13")
-    await watcher.context.close()
-    await seller.context.close()
+    await watcher.leave()
+    await seller.leave()
 
 
 async def test_a_page_whose_programs_come_slowly_is_live_all_the_same(browser: Browser, market: Running) -> None:
@@ -103,7 +103,7 @@ async def test_a_page_whose_programs_come_slowly_is_live_all_the_same(browser: B
         async with person.page.expect_response("**/market/stream*") as answer:
             await person.open("/market")
         assert (await answer.value).ok
-        await person.context.close()
+        await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -138,7 +138,7 @@ async def test_the_list_is_searched_while_one_types(
     await person.page.go_back()
     await expect(person.page.locator("#q")).to_have_value("CTCC-GD")
     await expect(found).to_have_count(2)
-    await person.context.close()
+    await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -180,8 +180,8 @@ async def test_the_keyboard_alone_sells_buys_and_follows_the_delivery(
 
     tracker = buyer.page.get_by_test_id("tracker")
     await expect(tracker).to_have_attribute("data-state", "settled", timeout=30_000)
-    await seller.context.close()
-    await buyer.context.close()
+    await seller.leave()
+    await buyer.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)

@@ -39,5 +39,5 @@ async def test_a_gift_is_made_scanned_and_taken_once(
 
     await giver.open(path)
     await expect(giver.page.get_by_test_id("gift")).to_have_attribute("data-state", "claimed")
-    await giver.context.close()
-    await taker.context.close()
+    await giver.leave()
+    await taker.leave()

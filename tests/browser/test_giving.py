@@ -56,8 +56,8 @@ async def test_what_one_gives_to_the_tank_another_takes(
     await expect(taker.page.get_by_test_id("tank-got")).to_have_count(1)
     await expect(taker.page.get_by_test_id("tank-got")).to_have_attribute("data-state", "done")  # by itself
     assert await in_the_tank(taker.page, symbol) == before
-    await giver.context.close()
-    await taker.context.close()
+    await giver.leave()
+    await taker.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -68,7 +68,7 @@ async def test_data_is_given_to_charity(market: Running, browser: Browser, viewp
     await given(giver, of_data("CTCC"), 100, "charity")
 
     await expect(giver.page.get_by_test_id("tank-given")).to_contain_text("harity")
-    await giver.context.close()
+    await giver.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -102,7 +102,7 @@ async def test_what_becomes_of_unsold_data_is_chosen_with_the_sale(
     await page.locator(f'[data-order="{order}"]').get_by_test_id("cancel").click()
     await expect(page.locator(f'[data-testid="order-row"][data-order="{order}"]')).to_have_count(0)
     await seller.open_until("/tank", page.locator('[data-testid="destiny-row"][data-state="given_back"]'))
-    await seller.context.close()
+    await seller.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -129,5 +129,5 @@ async def test_unsold_data_goes_where_its_seller_wanted_when_the_sale_ends(
     await seller.open_until("/tank", carried_out)
     await onlooker.open("/tank")
     assert await in_the_tank(onlooker.page, symbol) == before + 200
-    await seller.context.close()
-    await onlooker.context.close()
+    await seller.leave()
+    await onlooker.leave()

@@ -62,8 +62,8 @@ async def test_a_sale_in_one_tap_is_undone_by_another_and_sold_to_who_buys_in_tw
     undone = seller.page.get_by_test_id("undone")
     await expect(undone).to_have_attribute("data-filled", "10", timeout=SLOW_MS)
     await expect(undone).to_have_attribute("data-state", "cancelled")
-    await seller.context.close()
-    await buyer.context.close()
+    await seller.leave()
+    await buyer.leave()
 
 
 async def in_wallet(person: Person) -> int:
@@ -95,8 +95,8 @@ async def test_an_empty_wallet_is_filled_on_the_way_and_the_offer_is_back(
     await expect(page.get_by_test_id("fill-wallet")).to_have_count(0)
     await seller.page.get_by_test_id("undo").click()
     await expect(seller.page.get_by_test_id("undone")).to_be_visible(timeout=SLOW_MS)
-    await seller.context.close()
-    await buyer.context.close()
+    await seller.leave()
+    await buyer.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -113,4 +113,4 @@ async def test_selling_undoing_and_asking_for_a_price_work_without_script(
     await seller.page.get_by_test_id("undo").click()
 
     await expect(seller.page.get_by_test_id("undone")).to_have_attribute("data-filled", "0", timeout=SLOW_MS)
-    await seller.context.close()
+    await seller.leave()

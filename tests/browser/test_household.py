@@ -68,8 +68,8 @@ async def test_one_asks_the_other_joins_and_lines_have_their_limits(
 
     await joiner.page.get_by_test_id("household-leave").click()
     await expect(joiner.page.get_by_test_id("household-line")).to_have_count(0)
-    await payer.context.close()
-    await joiner.context.close()
+    await payer.leave()
+    await joiner.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -114,4 +114,4 @@ async def test_the_one_who_pays_buys_for_another_line(
     await expect(received).to_contain_text("200 MB for CN¥2.40")
     await payer.open_until("/trades", payer.page.locator('[data-state="settled"]'))
     for person in (payer, joiner, seller):
-        await person.context.close()
+        await person.leave()

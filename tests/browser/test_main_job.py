@@ -115,8 +115,8 @@ async def test_from_selling_two_spare_gigabytes_to_the_officers_report(market: R
     await _withdrawn(seller, outside)
     await _officer_reads_it(browser, market, captured[0]["id"])
     assert market.command("verify").returncode == 0
-    await seller.context.close()
-    await buyer.context.close()
+    await seller.leave()
+    await buyer.leave()
 
 
 async def _released(outside: Outside, end: str, wanted: tuple[int, int]) -> None:
@@ -169,7 +169,7 @@ async def _officer_reads_it(browser: Browser, market: Running, payment_id: str) 
         assert trades[0]["carrier_reference"]
         assert int(trades[0]["quantity_mb"]) == 1_000
         assert int(trades[0]["amount_minor"]) == 1_500
-    await officer.context.close()
+    await officer.leave()
 
 
 def _csv_rows(content: bytes) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ async def test_an_order_is_amended_renewed_and_cancelled(
 
     await row.get_by_test_id("cancel").click()
     await expect(row).to_have_count(0)
-    await person.context.close()
+    await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -90,7 +90,7 @@ async def test_without_script_an_order_is_cancelled_alone_and_with_all_others(
     await expect(person.page.get_by_test_id("doomed")).to_have_count(1)
     await person.page.get_by_test_id("confirm").click()
     await expect(rows).to_have_count(0)
-    await person.context.close()
+    await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -130,4 +130,4 @@ async def test_a_statement_is_read_and_kept_in_three_forms(
     assert held["pdf"].startswith(b"%PDF-")
     assert re.search(rb"/Type\s*/Page\b", held["pdf"])
     assert market.command("verify").returncode == 0
-    await person.context.close()
+    await person.leave()

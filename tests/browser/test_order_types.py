@@ -44,7 +44,7 @@ async def test_fields_appear_only_for_what_was_chosen(
     await expect(page.locator("#ticket-fall-by")).to_be_hidden()
     await page.locator("label:has(#ticket-side-buy)").click()
     await expect(page.locator("#ticket-falling")).to_be_hidden()
-    await person.context.close()
+    await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -68,4 +68,4 @@ async def test_a_seller_lets_the_price_fall_until_it_sells(
     await page.get_by_test_id("cancel-all").click()
     await page.get_by_role("button", name="Cancel them").click()
     await expect(page.get_by_test_id("empty")).to_be_visible()
-    await person.context.close()
+    await person.leave()

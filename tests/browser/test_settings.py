@@ -39,7 +39,7 @@ async def test_language_theme_and_the_colours_of_prices_are_chosen_and_kept(
     await person.open("/market")
     await expect(root).to_have_attribute("lang", "zh-CN")
     await expect(root).to_have_attribute("data-theme", "light")
-    await person.context.close()
+    await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -56,11 +56,12 @@ async def test_signing_out_everywhere_ends_every_device(
     await here.page.get_by_test_id("end-all").click()
     await expect(here.page.get_by_test_id("send-code")).to_be_visible()
 
+    # The other one's page goes by itself, and no page of either comes back.
+    await expect(there.page.get_by_test_id("send-code")).to_be_visible()
     for person in (here, there):
-        page = await person.context.new_page()  # the open one may be on its way out by itself
-        await page.goto(f"{market.web}/wallet")
-        await expect(page.get_by_test_id("send-code")).to_be_visible()
-        await person.context.close()
+        await person.open("/wallet")
+        await expect(person.page.get_by_test_id("send-code")).to_be_visible()
+        await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -86,7 +87,7 @@ async def test_own_data_is_downloaded_and_the_account_deleted(
     await page.get_by_test_id("delete-account").click()
     await expect(page.get_by_test_id("reasons-to-stay")).to_be_visible()
     await expect(page.get_by_test_id("delete-now")).to_have_count(0)
-    await person.context.close()
+    await person.leave()
 
     # Somebody with nothing left goes, and begins anew on coming back.
     leaver = await arrive(browser, market, viewport=viewport)
@@ -98,4 +99,4 @@ async def test_own_data_is_downloaded_and_the_account_deleted(
     await expect(leaver.page.get_by_test_id("send-code")).to_be_visible()
     await leaver.page.goto(f"{market.web}/wallet")
     await expect(leaver.page.get_by_test_id("send-code")).to_be_visible()
-    await leaver.context.close()
+    await leaver.leave()

@@ -90,7 +90,7 @@ async def test_a_passkey_is_added_signs_in_and_proves_before_payouts_change(
     await page.locator('[data-testid="passkey"] summary').click()
     await page.get_by_test_id("remove-passkey").click()
     await expect(page.get_by_test_id("no-passkeys")).to_be_visible()
-    await person.context.close()
+    await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -115,7 +115,7 @@ async def test_a_code_proves_before_a_withdrawal_and_what_was_typed_is_kept(
     await page.get_by_test_id("prove").click()
 
     await expect(page.locator("#withdraw-amount")).to_have_value("12.34")
-    await person.context.close()
+    await person.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -134,8 +134,8 @@ async def test_one_device_signs_another_out(market: Running, browser: Browser, v
     page = await there.context.new_page()  # the open one may be on its way out by itself
     await page.goto(f"{market.web}/wallet")
     await expect(page.get_by_test_id("send-code")).to_be_visible()
-    await here.context.close()
-    await there.context.close()
+    await here.leave()
+    await there.leave()
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
@@ -159,4 +159,4 @@ async def test_a_name_is_checked_and_the_limit_grows(
     await page.fill("#document", f"demo {somebody.msisdn[-8:]}")
     await page.get_by_test_id("check-name").click()
     await expect(page.get_by_test_id("allowance-month")).to_have_attribute("data-minor", str(before * 5))
-    await person.context.close()
+    await person.leave()

@@ -73,6 +73,6 @@ async def test_nothing_moves_when_a_market_is_paused_halted_or_opened_while_its_
             await reader.page.evaluate(DRAWN)
             moved[who, state] = await reader.page.evaluate(SHIFT)
     for reader in readers.values():
-        await reader.context.close()
+        await reader.leave()
 
     assert {when: shift for when, shift in moved.items() if shift > MOST_SHIFT} == {}
