@@ -146,7 +146,7 @@ async def test_no_number_stands_in_redis(town: Town) -> None:
             assert not [value for value in (await town.venue.redis.hgetall(key)).values() if digits in value]
 
 
-@pytest.mark.parametrize("number", [a_number(), "+8619212345678"])
+@pytest.mark.parametrize("number", [a_number(), "+8619212345678"], ids=["of_a_carrier", "of_nobody"])
 async def test_an_unknown_number_gets_the_same_answer_and_no_code(town: Town, number: str) -> None:
     known = await send_code(town.venue, await town.line(), town.client)
 
