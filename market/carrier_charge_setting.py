@@ -20,7 +20,6 @@ from market.tables import InstrumentRow
 from settlement.ledger_tables import AssetRow
 
 LARGEST_MINOR = 100_000
-SELLERS = ("subscriber", "partner")
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,11 +126,11 @@ async def _describe(session: AsyncSession, entry: Entry) -> str:
     if not covered:
         raise BadInput(f"Nothing is listed for {entry.carrier}.")
     schedule = await fees.schedule(session)
+    groups = {fee.party_group for fee in schedule} | {None}
+    sellers = [fees.Seller(kind, group) for kind in fees.KINDS for group in groups]
     for row, carrier in covered:
-        for kind in SELLERS:
-            terms = fees.terms_in_force(
-                schedule, entry.effective_from, party_kind=kind, carrier=carrier, symbol=row.symbol
-            )
+        for seller in sellers:
+            terms = fees.terms_in_force(schedule, entry.effective_from, seller, carrier=carrier, symbol=row.symbol)
             share, least = (
                 (row.fee_basis_points, row.fee_minimum_minor)
                 if terms is None

@@ -3,7 +3,7 @@
 import asyncio
 import tomllib
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from sqlalchemy import select
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from market import audit
 from market.database import connect, sessions
 from market.fee_tables import FeeRow
-from market.fees import Fee
+from market.fees import GROUP, KINDS, Fee
 from market.pricing import BASIS, fee_minor
 from market.refusals import BadInput
 from market.settings import Settings
@@ -27,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"ef
     effective_from: Annotated[datetime, msgspec.Meta(tz=True)]
     basis_points: Annotated[int, msgspec.Meta(ge=0, lt=BASIS)]
     minimum_minor: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
-    group: Literal["subscriber", "partner"] | None = None
+    group: Annotated[str, msgspec.Meta(pattern=GROUP)] | None = None
     carrier: str | None = None
     symbol: str | None = None
 
@@ -49,10 +49,13 @@ def read(text: str) -> list[Fee]:
     for entry in entries:
         if entry.carrier is not None and entry.symbol is not None:
             raise BadInput("A fee is for a carrier or for an instrument, not for both.")
-    return [
-        Fee(one.effective_from, one.basis_points, one.minimum_minor, one.group, one.carrier, one.symbol)
-        for one in entries
-    ]
+    return [_fee(entry) for entry in entries]
+
+
+def _fee(entry: Entry) -> Fee:
+    kind, named = (entry.group, None) if entry.group in KINDS else (None, entry.group)
+    scope = kind, entry.carrier, entry.symbol, named
+    return Fee(entry.effective_from, entry.basis_points, entry.minimum_minor, *scope)
 
 
 def set_fees(settings: Settings, text: str, *, dry_run: bool) -> str:
@@ -102,6 +105,7 @@ async def _check_same(session: AsyncSession, fee: Fee) -> None:
         select(FeeRow).where(
             FeeRow.effective_from == fee.effective_from,
             FeeRow.party_kind.is_not_distinct_from(fee.party_kind),
+            FeeRow.party_group.is_not_distinct_from(fee.party_group),
             FeeRow.carrier.is_not_distinct_from(fee.carrier),
             FeeRow.symbol.is_not_distinct_from(fee.symbol),
         )
@@ -127,4 +131,5 @@ async def _describe(session: AsyncSession, fee: Fee) -> str:
         if fee_minor(floor_minor, basis_points=fee.basis_points, minimum_minor=fee.minimum_minor) >= floor_minor:
             raise BadInput(f"At the lowest price of {symbol}, {floor_minor}, this fee would leave the seller nothing.")
     share = f"{fee.basis_points // 100}.{fee.basis_points % 100:02d} %, at least {fee.minimum_minor}"
-    return f"{fee.effective_from.isoformat()}  {fee.party_kind or 'everybody'}  {where} ({len(covered)}): {share}"
+    who = fee.party_group or fee.party_kind or "everybody"
+    return f"{fee.effective_from.isoformat()}  {who}  {where} ({len(covered)}): {share}"

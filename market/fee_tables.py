@@ -13,15 +13,19 @@ class FeeRow(Base):
 
     __tablename__ = "fee_schedule"
     __table_args__ = (
-        UniqueConstraint("effective_from", "party_kind", "carrier", "symbol", postgresql_nulls_not_distinct=True),
+        UniqueConstraint(
+            "effective_from", "party_kind", "party_group", "carrier", "symbol", postgresql_nulls_not_distinct=True
+        ),
         CheckConstraint("basis_points between 0 and 9999", name="fee_is_a_share"),
         CheckConstraint("minimum_minor >= 0", name="minimum_is_not_negative"),
         CheckConstraint("carrier is null or symbol is null", name="one_scope"),
+        CheckConstraint("party_kind is null or party_group is null", name="one_group"),
     )
 
     id: Mapped[Key]
     effective_from: Mapped[datetime]
     party_kind: Mapped[str | None]
+    party_group: Mapped[str | None]
     carrier: Mapped[str | None]
     symbol: Mapped[str | None]
     basis_points: Mapped[int]

@@ -1,4 +1,4 @@
-"""The fee schedule: what a sale pays by kind of party, carrier and instrument, dated, and frozen on each order."""
+"""The fee schedule: what a sale pays by group of party, carrier and instrument, dated, and frozen on each order."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +11,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from market.engine.commands import FeeTerms
 from market.fee_tables import FeeRow
 
+KINDS = ("subscriber", "partner")
+"""Groups that a seller is in by what it is; any other is one that the operator puts parties into."""
+GROUP = r"\A[a-z][a-z0-9-]{1,31}\Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Seller:
+    """What the schedule goes by: the kind of party, and the group that the operator put it into, if any."""
+
+    kind: str
+    fee_group: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Fee:
-    """One entry of the schedule. What is empty stands for all; ``symbol`` and ``carrier`` are never both given."""
+    """One entry of the schedule. What is empty stands for all.
+
+    ``symbol`` and ``carrier`` are never both given, nor ``party_kind`` and ``party_group``.
+    """
 
     effective_from: datetime
     basis_points: int
@@ -22,30 +37,29 @@ class Fee:
     party_kind: str | None = None
     carrier: str | None = None
     symbol: str | None = None
+    party_group: str | None = None
 
-    def covers(self, *, party_kind: str, carrier: str | None, symbol: str) -> bool:
-        """Whether the entry is about a sale of this kind of party in this instrument."""
+    def covers(self, seller: Seller, *, carrier: str | None, symbol: str) -> bool:
+        """Whether the entry is about a sale of this seller in this instrument."""
         return (
-            self.party_kind in {None, party_kind}
+            self.party_kind in {None, seller.kind}
+            and self.party_group in {None, seller.fee_group}
             and (self.carrier is None or self.carrier == carrier)
             and self.symbol in {None, symbol}
         )
 
     @property
-    def precedence(self) -> tuple[bool, bool, bool, datetime]:
-        """The greater wins: an instrument's, then a carrier's, then that of a kind of party, then the newer one."""
-        return self.symbol is not None, self.carrier is not None, self.party_kind is not None, self.effective_from
+    def precedence(self) -> tuple[bool, bool, bool, bool, datetime]:
+        """The greater wins: an instrument's, then a carrier's, then a named group's, then a kind's, then the newer."""
+        of_parties = self.party_group is not None, self.party_kind is not None
+        return self.symbol is not None, self.carrier is not None, *of_parties, self.effective_from
 
 
 def terms_in_force(
-    fees: Iterable[Fee], at: datetime, *, party_kind: str, carrier: str | None, symbol: str
+    fees: Iterable[Fee], at: datetime, seller: Seller, *, carrier: str | None, symbol: str
 ) -> FeeTerms | None:
     """The fee of a sale at a moment; none when the instrument's own fee applies."""
-    known = [
-        fee
-        for fee in fees
-        if fee.effective_from <= at and fee.covers(party_kind=party_kind, carrier=carrier, symbol=symbol)
-    ]
+    known = [fee for fee in fees if fee.effective_from <= at and fee.covers(seller, carrier=carrier, symbol=symbol)]
     if not known:
         return None
     best = max(known, key=lambda fee: fee.precedence)
@@ -57,7 +71,7 @@ async def schedule(session: AsyncSession) -> list[Fee]:
     return [_fee(row) for row in await session.scalars(select(FeeRow).order_by(FeeRow.id))]
 
 
-_SCOPE = (FeeRow.party_kind, FeeRow.carrier, FeeRow.symbol)
+_SCOPE = (FeeRow.party_kind, FeeRow.party_group, FeeRow.carrier, FeeRow.symbol)
 _NEWEST = (
     select(FeeRow)
     .ext(distinct_on(*_SCOPE))
@@ -72,11 +86,12 @@ async def in_force(session: AsyncSession, at: datetime) -> list[Fee]:
 
 
 async def seller_terms(
-    session: AsyncSession, at: datetime, *, party_kind: str, carrier: str | None, symbol: str
+    session: AsyncSession, at: datetime, seller: Seller, *, carrier: str | None, symbol: str
 ) -> FeeTerms | None:
-    """What a party of this kind pays when it sells in an instrument; none when the instrument's own fee applies."""
-    return terms_in_force(await in_force(session, at), at, party_kind=party_kind, carrier=carrier, symbol=symbol)
+    """What a seller pays when it sells in an instrument; none when the instrument's own fee applies."""
+    return terms_in_force(await in_force(session, at), at, seller, carrier=carrier, symbol=symbol)
 
 
 def _fee(row: FeeRow) -> Fee:
-    return Fee(row.effective_from, row.basis_points, row.minimum_minor, row.party_kind, row.carrier, row.symbol)
+    scope = row.party_kind, row.carrier, row.symbol, row.party_group
+    return Fee(row.effective_from, row.basis_points, row.minimum_minor, *scope)

@@ -47,6 +47,8 @@ class Member:
     kind: str
     name: str
     locale: str
+    fee_group: str | None = None
+    """The group of the fee schedule that the party is in, if any."""
     proved_until: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
     """Until when the session behind this member is proved for which class of actions, in seconds since the epoch.
 
@@ -234,7 +236,7 @@ def learn_plan(line: LineRow, found: Sequence[Bucket], now: datetime) -> None:
 
 
 def as_member(party: PartyRow) -> Member:
-    return Member(party.id, party.group_id, party.kind, party.name, party.locale)
+    return Member(party.id, party.group_id, party.kind, party.name, party.locale, party.fee_group)
 
 
 def _as_line(vault: Vault, row: LineRow) -> Line:

@@ -25,6 +25,8 @@ class PartyRow(Base):
     name: Mapped[str]
     group_id: Mapped[int]
     """Own id unless the party belongs to a person, household or partner group with several."""
+    fee_group: Mapped[str | None]
+    """The group of the fee schedule that the operator put the party into."""
     locale: Mapped[str] = mapped_column(default="zh_CN", server_default="zh_CN")
     customer_reference: Mapped[str | None]
     """The provider's customer."""

@@ -276,7 +276,7 @@ class Counter:
         return fees.terms_in_force(
             self._fees,
             now,
-            party_kind=self.member.kind,
+            fees.Seller(self.member.kind, self.member.fee_group),
             carrier=instrument.carrier,
             symbol=instrument.symbol,
         )

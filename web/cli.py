@@ -185,6 +185,19 @@ def set_fees(file: TextIO, dry_run: bool, data_dir: Path | None) -> None:
     click.echo(set_them(_settings(data_dir), file.read(), dry_run=dry_run))
 
 
+@surplusflow.command("set-fee-group")
+@click.option("--phone", "phones", multiple=True, help="The number of a line, for its owner; may be repeated.")
+@click.option("--partner", "partners", multiple=True, type=int, help="A partner, as created; may be repeated.")
+@click.option("--group", help="The group's name, as in the file of fees. Without it they are in none any more.")
+@data_dir_option
+def set_fee_group(phones: tuple[str, ...], partners: tuple[int, ...], group: str | None, data_dir: Path | None) -> None:
+    """Put parties into a group of the fee schedule; open orders keep their fee."""
+    from market.fee_groups import set_group
+
+    count = asyncio.run(set_group(_settings(data_dir), group, phones, partners))
+    click.echo(f"{count} {'party' if count == 1 else 'parties'}: {group or 'in no group'}")
+
+
 @surplusflow.command("set-carrier-charges")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--dry-run", is_flag=True, help="Only say what would be set.")

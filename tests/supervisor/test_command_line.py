@@ -30,6 +30,7 @@ COMMANDS = {
         "preview-rules",
         "set-carrier-charges",
         "set-fees",
+        "set-fee-group",
         "move-instruments",
         "register-webhook",
         "reconcile",

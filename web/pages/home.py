@@ -150,10 +150,11 @@ async def _with_own_fees(
     """The instruments with the fee that this member's sales would pay."""
     known = await fees.in_force(session, now)
     charges = await carrier_charges.all_in_force(session, now)
+    seller = fees.Seller(member.kind, member.fee_group)
     own = []
     for one in instruments:
         each = replace(one, charges=charges.get(one.carrier or ""))
-        terms = fees.terms_in_force(known, now, party_kind=member.kind, carrier=each.carrier, symbol=each.symbol)
+        terms = fees.terms_in_force(known, now, seller, carrier=each.carrier, symbol=each.symbol)
         own.append(
             each
             if terms is None

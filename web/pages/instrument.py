@@ -201,13 +201,8 @@ async def _for_member(session: AsyncSession, member: Member | None, view: Instru
     """The instrument with the fee that this member's sale would pay; a stranger sees a subscriber's."""
     now = datetime.now(UTC)
     view = replace(view, charges=await carrier_charges.in_force(session, now, view.carrier))
-    terms = await fees.seller_terms(
-        session,
-        now,
-        party_kind=member.kind if member else "subscriber",
-        carrier=view.carrier,
-        symbol=view.symbol,
-    )
+    seller = fees.Seller(member.kind, member.fee_group) if member else fees.Seller("subscriber")
+    terms = await fees.seller_terms(session, now, seller, carrier=view.carrier, symbol=view.symbol)
     if terms is None:
         return view
     return replace(view, fee_basis_points=terms.basis_points, fee_minimum_minor=terms.minimum_minor)
