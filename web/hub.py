@@ -64,6 +64,7 @@ class Hub:
         self.losses = 0
         """How often the subscription was lost. A reader that was at something else meanwhile can tell by it."""
         self._pubsub: PubSub | None = None
+        """The subscription that stands, or is just being asked for on an open connection."""
         self._running: list[asyncio.Task[None]] = []
         self._beginnings: set[asyncio.Task[None]] = set()
 
@@ -116,7 +117,7 @@ class Hub:
             return
         del self._subjects[channel]
         if not self._subjects:
-            former, self._running = self._running, []
+            former, self._running, self._pubsub = self._running, [], None
             self._connected.clear()
             await end([*former, *self._beginnings])
         elif self._pubsub is not None:
@@ -129,11 +130,15 @@ class Hub:
             pubsub = self._redis.pubsub()
             try:
                 async with pubsub:
+                    # Whoever subscribes while it is being opened opens another connection, which nobody reads.
+                    await pubsub.connect()  # type: ignore[no-untyped-call]
+                    if asyncio.current_task() not in self._running:
+                        return  # told to end meanwhile; another one listens
                     self._pubsub = pubsub
                     await pubsub.subscribe(self._own, *self._subjects)
                     while True:
                         message = await pubsub.get_message(timeout=LISTEN_SECONDS)
-                        if message is not None:
+                        if message is not None and self._pubsub is pubsub:
                             self._take(message["type"], message["channel"].decode(), message["data"])
             except (RedisError, OSError) as error:
                 logger.warning("hub_interrupted", error=type(error).__name__)

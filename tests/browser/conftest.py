@@ -1,17 +1,21 @@
 """One running market and one browser for all browser tests."""
 
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, Error, async_playwright, expect
 
-from tests.browser.people import CHROMIUM_ARGUMENTS
+from tests.browser.people import CHROMIUM_ARGUMENTS, close
 from tests.stack import Running, running_market
 
 HERE = Path(__file__).parent
+HAS_FAILED = pytest.StashKey[bool]()
+LOOK_SECONDS = 5
 expect.set_options(timeout=15_000)  # a machine that has much to do is slow, and not wrong
 
 
@@ -43,6 +47,28 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGUMENTS))
         yield launched
         await launched.close()
+
+
+@pytest.fixture(autouse=True)
+async def last_sight(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Of a test that fails, tell where its people were and what they read; nobody else sees their pages."""
+    yield
+    if "browser" not in request.fixturenames or not request.node.stash.get(HAS_FAILED, False):
+        return
+    launched: Browser = request.getfixturevalue("browser")
+    for context in launched.contexts:
+        for page in context.pages:
+            with suppress(Error, TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    print(page.url, await page.inner_text("body"), sep="\n", end="\n\n")  # noqa: T201 - pytest shows it
+        await close(context)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[HAS_FAILED] = item.stash.get(HAS_FAILED, False) or report.failed
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -404,6 +404,23 @@ async def test_a_reader_who_comes_as_the_last_one_leaves_hears_of_everything(hub
             await leaving
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_reader_who_comes_while_the_subscription_is_being_opened_hears_of_everything(
+    hub: Hub, redis: Redis, steps: int
+) -> None:
+    async with AsyncExitStack() as stack:
+        followed = []
+        for channel in ("surplusflow:one", "surplusflow:other"):
+            followed.append(await stack.enter_async_context(hub.following(channel, Subject, asyncio.Event())))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        for subject in followed:
+            await until(functools.partial(_is_past, subject, 0), SECONDS)
+        known = followed[1].version
+        await redis.publish("surplusflow:other", b"news")
+        await until(functools.partial(_is_past, followed[1], known), SECONDS)
+
+
 async def _is_past(subject: Subject, version: int) -> bool:
     return subject.version > version
 
