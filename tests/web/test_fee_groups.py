@@ -25,6 +25,7 @@ async def test_a_seller_in_a_group_pays_the_groups_fee_until_it_is_out_again(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door, "KNOWN_SECONDS", 0)
+    await market.empty_book()
     seller, settings = await market.partner(), market.venue.settings
     async with market.venue.sessions.begin() as session:
         session.add(FeeRow(effective_from=LONG_AGO, party_group="resellers", basis_points=0, minimum_minor=0))
