@@ -35,8 +35,8 @@ async def set_group(settings: Settings, group: str | None, phones: Sequence[str]
         async with sessions(engine).begin() as session:
             members = {await _owner(session, vault, canonical_number(phone)) for phone in phones}
             members |= {await _partner(session, number) for number in partner_ids}
+            await session.execute(update(PartyRow).where(PartyRow.id.in_(members)).values(fee_group=group))
             for party_id in sorted(members):
-                await session.execute(update(PartyRow).where(PartyRow.id == party_id).values(fee_group=group))
                 await audit.append(session, "operator", "set_fee_group", audit.party(party_id), {"group": group})
     finally:
         await engine.dispose()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from market import carrier_charge_setting, carrier_charges
 from market.carrier_charge_setting import add, read
+from market.fee_tables import FeeRow
 from market.pricing import charge_minor, quote
 from market.refusals import BadInput
 from tests.market.town import Town
@@ -98,6 +99,17 @@ async def test_a_wrong_file_is_refused_with_its_reason(town: Town, text: str, wo
     async with town.venue.sessions() as session:
         with pytest.raises(BadInput, match=words):
             await add(session, read(text), datetime.now(UTC))
+
+
+async def test_no_group_of_sellers_is_left_without_anything(town: Town) -> None:
+    async with town.venue.sessions() as session:
+        await add(session, read(flat(2)), datetime.now(UTC), dry_run=True)
+
+        long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+        session.add(FeeRow(effective_from=long_ago, party_group="resellers", basis_points=0, minimum_minor=3))
+
+        with pytest.raises(BadInput, match="leave the seller nothing"):
+            await add(session, read(flat(2)), datetime.now(UTC), dry_run=True)
 
 
 async def test_a_dry_run_sets_nothing(town: Town) -> None:
